@@ -41,6 +41,7 @@ MAY_BE_LEFT_OUT = {
     "/dashboard/admin/v1/tasks.cursor",
     "/dashboard/admin/v1/audit.cursor",
     "/dashboard/admin/v1/deliveries/hosts.cursor",
+    "/dashboard/admin/v1/sessions.cursor",
 }
 """Fields that the API describes as optional, and that the pages look for."""
 MANY = 10_000
@@ -102,8 +103,10 @@ class _Take(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def plant(path: Path, more: Callable[[sqlite3.Connection], None] = lambda database: None) -> None:
-    """Make a database with MANY organizations, as copies of the row of one: creating each takes far longer.
+def plant(
+    path: Path, more: Callable[[sqlite3.Connection], None] = lambda database: None, *, organizations: int = MANY
+) -> None:
+    """Make a database with many organizations, as copies of the row of one: creating each takes far longer.
 
     ``more`` writes what else is in it.
     """
@@ -120,7 +123,7 @@ def plant(path: Path, more: Callable[[sqlite3.Connection], None] = lambda databa
         columns = [row[1] for row in database.execute("PRAGMA table_info(organization)")]
         copied = ", ".join({"id": "id + n", "name": "printf('many-%05d', n)"}.get(name, name) for name in columns)
         database.execute(
-            f"WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {MANY - 1})"
+            f"WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {organizations - 1})"
             f" INSERT INTO organization ({', '.join(columns)}) SELECT {copied} FROM organization CROSS JOIN number"
         )
         database.execute("UPDATE installation SET last_organization_id = (SELECT max(id) FROM organization)")
@@ -141,7 +144,15 @@ def an_hour_of_counts(database: sqlite3.Connection) -> None:
 class Site:
     """A running server with one organization and an operator."""
 
-    def __init__(self, folder: Path, *, planted: Callable[[sqlite3.Connection], None] = lambda database: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        planted: Callable[[sqlite3.Connection], None] = lambda database: None,
+        organizations: int = MANY,
+        app: str = "tests/browser/app.py:app",
+        places: int = 4,
+    ) -> None:
         """``planted`` writes into the database before the server starts."""
         self._runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
         self._environment = {
@@ -153,9 +164,10 @@ class Site:
             "FAIRLANE_WEBHOOK_ALLOW_PRIVATE": "1",
             "FAIRLANE_SWEEP_SECONDS": "0.5",
         }
-        plant(folder / "site.db", planted)
+        plant(folder / "site.db", planted, organizations=organizations)
+        self.database = folder / "site.db"
         self._log = (folder / "log").open("w")
-        arguments = ["serve", "tests/browser/app.py:app", "--port", "0", "--places", "4", "--json"]
+        arguments = ["serve", app, "--port", "0", "--places", str(places), "--json"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fairlane", *arguments],
             stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT, env=self._environment,

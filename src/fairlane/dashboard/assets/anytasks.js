@@ -15,7 +15,7 @@ export function anyTasks(content, { query }) {
     { name: "Age", number: true, first: true, show: (one) => since(one.created_at) },
     { name: "Organization", long: true, show: (one) => h("a", { href: `#/organization/${encodeURIComponent(one.organization)}` }, one.organization) },
     { name: "Type", long: true, show: (one) => one.task_type },
-    { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "–") },
+    { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "") },
     { name: "Task", id: true, show: (one) => taskLink(one) },
     { name: "Priority", number: true, show: (one) => String(one.priority) },
     { name: "Accepted", show: (one) => lately(one.created_at) },
@@ -39,7 +39,7 @@ export function anyTasks(content, { query }) {
   const find = h("form", { class: "row" }, h("label", { for: "reference", class: "quiet" }, "Find"), reference, h("button", {}, "Show"));
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Tasks"), find),
-    h("section", {}, h("div", { class: "row" }, filter.parts, h("span", { class: "row" }, all.buttons)), all.told, list.element, pages.element));
+    h("section", {}, h("div", { class: "row fields" }, filter.parts, h("span", { class: "row acts" }, all.buttons)), all.told, list.element, pages.element));
   const stop = repeat(3, async () => { if (pages.isFirst()) await pages.look(); });
   return () => { stop(); all.leave(); };
 }

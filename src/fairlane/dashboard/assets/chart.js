@@ -22,7 +22,8 @@ let cursor = null;
 const drawn = new Set();
 
 // Returns a chart without values. series: [{ name, kind, fill }]; kind selects the color and the dashes: main, other, good, bad or quiet.
-export function chart(title, { note = "", unit = COUNT, series }) {
+// `live`: the value of the running step is worth reading, because it is a rate, a state or what a reader came for.
+export function chart(title, { note = "", unit = COUNT, series, live = false }) {
   const drawing = svg("svg", { class: "chart", role: "img", tabindex: 0, "aria-label": `${title}: nothing recorded yet.` });
   const when = h("time"), values = series.map(() => h("b")), read = h("span", { class: "unseen", role: "status" });
   const legend = h("div", { class: "legend" }, series.map((one, index) => h("span", {},
@@ -34,10 +35,11 @@ export function chart(title, { note = "", unit = COUNT, series }) {
   const point = () => {
     const { data } = state;
     if (!data?.times.length) return;
+    const known = (index) => data.values.some((one) => (one[index] ?? null) !== null);
     const under = cursor !== null && cursor >= data.times[0] && cursor <= data.until;
-    // Without a cursor the newest finished step is shown.
-    const last = data.times.length - 1, whole = Math.max(0, unfinished(data) ? last - 1 : last);
-    const index = under ? nearest(data, cursor) : data.values.some((one) => (one[whole] ?? null) !== null) ? whole : last;
+    // Without a cursor the newest step is shown; the running one only where it says something already.
+    const last = data.times.length - 1, whole = Math.max(0, unfinished(data) && !(live && known(last)) ? last - 1 : last);
+    const index = under ? nearest(data, cursor) : known(whole) ? whole : last;
     when.textContent = under ? at(data.times[index], data.step) : "";
     values.forEach((place, number) => { place.textContent = written(data.values[number][index], unit); });
     state.pointer?.setAttribute("visibility", under ? "visible" : "hidden");

@@ -42,9 +42,8 @@ export function deliveries(content, { query }) {
     { name: "Status", first: true, show: (one) => badge(one.status) },
     { name: "Age", number: true, first: true, show: (one) => since(one.createdAt) },
     { name: "Task", show: (one) => (one.taskId ? h("a", { class: "whole", href: `#/task/${one.taskId}` }, one.taskId.slice(0, 13)) : one.alertId ? "an alert" : "a test") },
-    { name: "To", long: true, show: (one) => one.url },
-    { name: "Tries", long: true, show: (one) => (one.tries.length ? h("ol", { class: "tries" }, one.tries.map((tried) => h("li", { value: tried.number }, h("span", { class: tried.outcome === "delivered" ? "good" : "bad" }, ended(tried)), `, ${lately(tried.at)}`, tried.answer ? h("code", {}, tried.answer) : null))) : "none yet") },
-    { name: "Why it waits", long: true, show: (one) => held(one) },
+    { name: "To", long: true, show: (one) => parted(one.url) },
+    { name: "Tries, and why it waits", long: true, show: (one) => [one.tries.length ? h("ol", { class: "tries" }, one.tries.map((tried) => h("li", { value: tried.number }, h("span", { class: tried.outcome === "delivered" ? "good" : "bad" }, ended(tried)), `, ${lately(tried.at)}`, tried.answer ? h("code", {}, tried.answer) : null))) : "none yet", held(one) ? h("div", { class: "quiet" }, held(one)) : null] },
     { name: "", show: (one) => (one.status === "trying" ? "" : again(one)) },
   ], { empty: "No deliveries.", key: (one) => one.id, stack: true });
   const again = (one) => button("Send again", async () => {
@@ -91,12 +90,15 @@ export function deliveries(content, { query }) {
     notice("The test event is on its way.");
     await pages.look();
   });
-  const named = (input, name) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, name), input);
+  const named = (input, name) => h("span", { class: "field" }, h("label", { for: input.id, class: "quiet" }, name), input);
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Webhooks"), test), h("div", { class: "cards" }, cards.map((one) => one.element)),
     h("section", {}, h("h2", {}, "Hosts"), hosts.element, more),
-    h("section", {}, h("h2", {}, "Deliveries"), h("div", { class: "row" }, named(status, "Status"), named(to, "To begins with"), named(task, "Task id"), named(during, "Created in")), list.element, pages.element));
+    h("section", {}, h("h2", {}, "Deliveries"), h("div", { class: "row fields" }, named(status, "Status"), named(to, "To begins with"), named(task, "Task id"), named(during, "Created in")), list.element, pages.element));
   return repeat(3, async () => { await look(); if (pages.isFirst()) await pages.look(); });
 }
+
+// Lets an address break after its slashes, before it breaks inside a word.
+const parted = (url) => url.split(/(?<=[^/]\/)(?=[^/])/).flatMap((part, index) => (index ? [h("wbr"), part] : [part]));
 
 // How a host does, and since when.
 function state(one) {

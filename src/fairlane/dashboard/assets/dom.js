@@ -45,9 +45,9 @@ export function table(caption, columns, rows, empty = "None.", stack = false) {
 
 // Returns a table and a function that shows rows in it. A row keeps its elements from one time to the next, found by `key`:
 // only what differs is changed, so the reader's focus and selection stay. `stack`: on a phone each row is a block of lines.
-// `named`: whether the caption is seen; it is read aloud in any case.
+// `named`: whether the caption is seen; it is read aloud in any case. A column that is `named` says its name on a phone, as numbers do.
 export function rowsOf(caption, columns, { empty = "None.", key = null, stack = false, named = true } = {}) {
-  const kind = (column) => [["number", "long", "id"].find((one) => column[one]), column.first ? "first" : null].filter(Boolean).join(" ") || null;
+  const kind = (column) => [["number", "long", "id"].find((one) => column[one]), column.first ? "first" : null, column.named ? "named" : null].filter(Boolean).join(" ") || null;
   const none = h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)), body = h("tbody");
   const element = h("table", { class: stack ? "stack" : null }, h("caption", { class: named ? null : "unseen" }, caption),
     h("thead", {}, h("tr", {}, columns.map((column) => h("th", { class: kind(column), scope: "col" }, column.name)))), body);

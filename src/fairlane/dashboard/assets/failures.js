@@ -1,15 +1,18 @@
 // What failed and why: groups of failures with the same cause, for an organization and for operators; and one of them.
 
-import { get, repeat } from "./api.js";
+import { get, getText, repeat } from "./api.js";
 import { bulk } from "./bulk.js";
 import { chart } from "./chart.js";
 import { badge, facts, fill, h, rowsOf, set, svg } from "./dom.js";
-import { count, lately, moment, several } from "./format.js";
+import { clock, count, lately, moment, several, share } from "./format.js";
 import { remember } from "./organizations.js";
+import { ENDINGS } from "./timeline.js";
+import { valued } from "./value.js";
 
 const HOUR = 3_600_000;
 const SPANS = { 24: "the last day", 168: "the last seven days", 336: "the last 14 days" };
 const BARS = 28, BAR = 4, HEIGHT = 22;
+const CAUSES_SHOWN = 4, CAUSES_SECONDS = 4;
 
 // The groups of both APIs, with the same names.
 async function groups(operator, hours) {
@@ -27,13 +30,49 @@ async function groups(operator, hours) {
 // What a group has in common, in one line.
 function causeOf(operator, one) {
   if (one.type === null) return "failures that were not told apart";
+  // What did not fail by itself says how it ended: the code is the same for all of these.
+  if (one.ending !== "FAILED" && ENDINGS[one.ending] && !one.exception) return `${operator ? "" : `${one.code ?? one.ending}: `}the attempt ${ENDINGS[one.ending]}${operator ? where(one) : ""}`;
   if (!operator || !one.exception) return `${one.code ?? one.ending}${one.message ? `: ${one.message}` : ""}`;
-  return `${one.exception}${one.place ? ` in ${one.place}${one.line ? `, line ${one.line}` : ""}` : ""}`;
+  return `${one.exception}${where(one)}`;
 }
+
+const where = ({ place, line }) => (place ? ` in ${place}${line ? `, line ${line}` : ""}` : "");
 
 const page = (operator) => (content, { rest: [chosen], query }) => (chosen ? group(content, operator, chosen) : list(content, operator, query));
 export const failures = page(false);
 export const allFailures = page(true);
+
+// The causes of most failures since the hour before this one, for the operators' first page. It asks only while something failed.
+export function causes() {
+  let some = false, all = [];
+  const from = () => Math.floor(Date.now() / HOUR - 1) * HOUR, told = h("small");
+  const shown = rowsOf("Failures by cause", [
+    { name: "Type and cause", long: true, first: true, show: (one) => [h("a", { class: "within", href: `#/failures/${one.group}` }, one.type ?? "other"), h("div", { class: "quiet" }, causeOf(true, one))] },
+    { name: "Last day", show: (one) => spark(one.hours, 24) },
+    { name: "Tasks failed", number: true, show: (one) => h("b", { class: "bad" }, count(recent(one))) },
+    { name: "Organizations", number: true, show: (one) => count(one.organizations) },
+    { name: "", show: (one) => (one.task ? h("a", { class: "whole", href: `#/task/${one.task}` }, "Look at one") : "") },
+  ], { empty: "Nothing failed.", key: (one) => one.group, stack: true, named: false });
+  const recent = (one) => one.hours.reduce((sum, { at, failures: failed }) => sum + (at >= from() ? failed : 0), 0);
+  const element = h("section", {}, h("div", { class: "heading" }, h("h2", {}, "Failures by cause ", told), h("div", { class: "row" }, h("a", { href: "#/failures" }, "All failures"))), shown.element);
+  const look = async () => {
+    set(told, [`since ${clock(from())}`]);
+    all = some ? (await groups(true, 24)).all.filter(recent).sort((left, right) => recent(right) - recent(left)) : [];
+    shown.show(all.slice(0, CAUSES_SHOWN));
+  };
+  const leave = repeat(CAUSES_SECONDS, look);
+  // What most failures have in common, as a part of a sentence with the way to it.
+  const most = () => {
+    if (!all.length) return null;
+    const sum = all.reduce((number, one) => number + recent(one), 0);
+    return [`${share(recent(all[0]) / sum)} are `, h("a", { class: "within", href: `#/failures/${all[0].group}` }, `${all[0].type ?? "other"}: ${causeOf(true, all[0])}`), `, of ${several(all[0].organizations, "organization")}.`];
+  };
+  return { element, leave, most, failed(number) {
+    if (some === number > 0) return;
+    some = number > 0;
+    look().catch(() => {});
+  } };
+}
 
 function list(content, operator, query) {
   const during = h("select", { id: "during", "aria-label": "During" }, Object.entries(SPANS).map(([value, name]) => h("option", { value }, name)));
@@ -65,10 +104,12 @@ function list(content, operator, query) {
 
 function group(content, operator, chosen) {
   const heading = h("h1", {}, "Failures"), cause = h("p", { class: "long" }), summary = h("section"), sample = h("section");
-  const hourly = chart("Failures", { note: "in each hour", series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
+  const hourly = chart("Failures", { note: "in each hour", live: true, series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
   const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }) }), acts = h("div", { class: "row", hidden: true }, again.buttons);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told,
     h("div", { class: "charts" }, hourly.element), h("div", { class: "two" }, summary, sample));
+  // The payload of the sample, by its task: read once, so that what a reader unfolded stays.
+  const given = new Map();
   const stop = repeat(4, async () => {
     const { all } = await groups(operator, 168), one = all.find(({ group: name }) => name === chosen);
     if (!one) { set(cause, ["Nothing of this group failed in the last seven days."]); return; }
@@ -80,8 +121,12 @@ function group(content, operator, chosen) {
       ...(operator ? [["Exception", one.exception], ["Place", one.place ? h("code", {}, `${one.place}${one.line ? `:${one.line}` : ""}`) : null], ["Organizations", count(one.organizations)]] : []),
       ["Tasks failed", count(one.failures)], ["Attempts tried again", count(one.retried)], ["First", moment(one.firstAt)], ["Last", moment(one.lastAt)],
     ])]);
+    if (operator && one.task && !given.has(one.task)) {
+      given.clear();
+      given.set(one.task, await getText(`/admin/v1/tasks/${one.task}/payload`).then((sent) => valued(sent, "Payload"), () => []));
+    }
     set(sample, one.task ? [h("h2", {}, "The newest of them"), facts([["Task", h("a", { class: "long", href: `#/task/${one.task}` }, one.task)], ...(operator ? [["Organization", h("a", { href: `#/organization/${encodeURIComponent(one.owner)}` }, one.owner)]] : []), ["Message", one.message]]),
-      operator && one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span")] : [h("h2", {}, "The newest of them"), h("p", { class: "quiet" }, "That task is no longer kept.")]);
+      operator && one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span"), ...(given.get(one.task)?.length ? [h("h3", {}, "Its payload"), ...given.get(one.task)] : [])] : [h("h2", {}, "The newest of them"), h("p", { class: "quiet" }, "That task is no longer kept.")]);
     const last = Math.floor(Date.now() / HOUR), hours = Array.from({ length: 24 }, (_, index) => (last - 23 + index) * HOUR), by = new Map(one.hours.map((hour) => [hour.at, hour]));
     hourly.show({ times: hours, step: HOUR, until: Date.now(), values: [hours.map((at) => by.get(at)?.failures ?? 0), hours.map((at) => by.get(at)?.retried ?? 0)] });
   });

@@ -15,7 +15,7 @@ export function filters(query, operator, changed) {
   const organization = text("organization", "all", 16), type = text("type", "any", 16), code = text("code", "any", 14), key = text("key", "anything", 14);
   status.value = STATUSES.includes(query.get("status")) ? query.get("status") : "";
   during.value = AGES[query.get("during")] ? query.get("during") : "";
-  const named = (input, name) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, name), input);
+  const named = (input, name) => h("span", { class: "field" }, h("label", { for: input.id, class: "quiet" }, name), input);
   const keys = named(key, "Key begins with"), owner = () => (operator ? organization.value.trim() : "");
   const prepare = () => { keys.hidden = operator && !owner(); };
   const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value));

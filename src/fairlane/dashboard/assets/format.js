@@ -4,6 +4,7 @@ const whole = new Intl.NumberFormat("en");
 const rate = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clocks = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
 const clocksWithSeconds = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clocksExact = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
 const days = new Intl.DateTimeFormat([], { month: "short", day: "numeric" });
 const moments = new Intl.DateTimeFormat([], { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
@@ -11,6 +12,7 @@ export const count = (value) => (value === null || value === undefined ? "–" :
 export const perSecond = (value) => `${rate.format(value)}/s`;
 export const share = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
 export const clock = (time, seconds = false) => (seconds ? clocksWithSeconds : clocks).format(new Date(time));
+export const exact = (time) => clocksExact.format(new Date(time));
 export const day = (time) => days.format(new Date(time));
 export const moment = (time) => (time ? moments.format(new Date(time)) : "–");
 export const several = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;

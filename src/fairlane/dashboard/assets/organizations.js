@@ -2,11 +2,13 @@
 
 import { grantsOf, keysOf } from "./account.js";
 import { ask, get, repeat, watch } from "./api.js";
+import { chart, RATE } from "./chart.js";
 import { badge, button, card, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, several, share, span } from "./format.js";
 import { LIMITS, limitsForm, shown as shownLimit } from "./limits.js";
 
 const PAGE = 50;
+const MINUTE = 60_000, USED_SECONDS = 10;
 const ORDERS = {
   name: { name: "by name" }, queued: { name: "most queued first", by: (one) => -one.queued }, used: { name: "most slots in use first", by: (one) => -one.used },
   failed: { name: "most failed first", by: (one) => -one.failed }, waits: { name: "longest wait first", by: (one) => one.oldest_ready_at ?? Infinity },
@@ -71,11 +73,11 @@ export function organization(content, { rest: [name], view }) {
   const path = `/admin/v1/organizations/${encodeURIComponent(name)}`;
   const heading = h("div", { class: "heading" }, h("h1", {}, name)), cards = ["Queued", "Slots used", "Completed", "Failed", "Credits"].map((one) => card(one));
   const [queued, used, completed, failed, credits] = cards;
-  const limits = h("section"), list = h("section"), keys = h("section"), grants = h("section");
+  const usage = usedBy(name), limits = h("section"), list = h("section"), keys = h("section"), grants = h("section");
   const flags = h("span"), acts = h("div", { class: "row" });
   heading.append(flags, acts);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/organizations" }, "Organizations"), " › ", name), heading, h("div", { class: "cards" }, cards.map((one) => one.element)),
-    list, h("div", { class: "two" }, limits, h("div", {}, keys, grants)));
+    h("div", { class: "pair" }, usage.charts, usage.month), list, h("div", { class: "two" }, limits, h("div", {}, keys, grants)));
   keysOf(keys, path, name);
   const counted = grantsOf(grants, path, () => look());
   // A form says itself what it does; a button that has consequences asks before.
@@ -113,17 +115,38 @@ export function organization(content, { rest: [name], view }) {
       if (plan.value !== one.plan) changes.plan = plan.value;
       return Object.keys(changes).length ? change(changes, "The limits hold from now on.") : notice("Nothing was changed.");
     }, { empty: () => "the plan's", before: h("div", {}, h("label", { for: "plan" }, "Plan"), plan, h("small", {}, planOf(one.plan))), named: { plan } });
-    fill(limits, h("h2", {}, "Limits"), facts([["Created", moment(one.created_at)], ...LIMITS.map((limit) => [limit.name, shownLimit(limit, values[limit.field])])]),
+    fill(limits, h("h2", {}, "Limits"), facts([["Plan", planOf(one.plan)], ["Created", moment(one.created_at)], ...LIMITS.map((limit) => [limit.name, shownLimit(limit, values[limit.field])])]),
       h("details", {}, h("summary", {}, "Change"), form));
   };
   const stop = repeat(2, look), leave = newest(list, name);
-  return () => { stop(); leave(); };
+  return () => { stop(); leave(); usage.leave(); };
 }
 
 const planOf = (name) => h("a", { class: "within", href: `#/plan/${encodeURIComponent(name)}` }, name);
 
 // Returns the way to the tasks of an organization, of one status or of all.
 const tasksOf = (name, shown, status = "") => h("a", { class: "plain", href: `#/tasks?${new URLSearchParams({ organization: name, ...(status ? { status } : {}) })}` }, shown);
+
+// What an organization used: the last hour by the minute, over all task types, and this month.
+function usedBy(name) {
+  const flow = chart("Flow", { note: "each second, the last hour", unit: RATE, live: true, series: [{ name: "started", kind: "main" }, { name: "completed", kind: "good" }, { name: "failed", kind: "bad" }] });
+  const charts = h("div", { class: "charts" }, flow.element), month = h("section"), chosen = `organization=${encodeURIComponent(name)}`;
+  const leave = repeat(USED_SECONDS, async () => {
+    const now = new Date().toISOString().slice(0, 7);
+    const [{ types, start, end }, { usage: [used] }] = await Promise.all([get(`/admin/v1/usage/types?${chosen}`), get(`/admin/v1/usage/monthly?month=${now}&${chosen}`)]);
+    const sums = new Map(), times = [];
+    for (const point of types.flatMap((one) => one.points)) {
+      const sum = sums.get(point.start) ?? { started: 0, completed: 0, failed: 0 };
+      for (const of of Object.keys(sum)) sum[of] += point[of];
+      sums.set(point.start, sum);
+    }
+    for (let time = start; time < end; time += MINUTE) times.push(time);
+    const values = ["started", "completed", "failed"].map((of) => times.map((time) => (sums.get(time)?.[of] ?? 0) / (Math.min(MINUTE, end - time) / 1000)));
+    flow.show({ times, step: MINUTE, until: end, values });
+    set(month, [h("h2", {}, "This month ", h("small", {}, "UTC")), used ? facts([["Submitted", count(used.submitted)], ["Completed", count(used.completed)], ["Failed", count(used.failed)], ["Slot time", span(used.slot_seconds)], ["Credits charged", count(used.credits_charged)], ["Since", moment(used.from_at)]]) : h("p", { class: "quiet" }, "Nothing was counted yet.")]);
+  });
+  return { charts, month, leave };
+}
 
 // The newest tasks of an organization, with the way to all of them.
 function newest(section, name) {
@@ -133,7 +156,7 @@ function newest(section, name) {
     { name: "Type", long: true, show: (one) => one.task_type },
     { name: "Priority", number: true, show: (one) => String(one.priority) },
     { name: "Attempt", number: true, show: (one) => (one.attempt ? String(one.attempt) : "–") },
-    { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "–") },
+    { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "") },
     { name: "Task", long: true, show: (one) => h("a", { href: `#/task/${one.id}` }, one.idempotency_key ?? one.id) },
   ], { empty: "No tasks.", key: (one) => one.id, stack: true });
   fill(section, h("div", { class: "heading" }, h("h2", {}, "Tasks"), tasksOf(name, "All of its tasks")), list.element);

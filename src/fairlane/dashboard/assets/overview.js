@@ -28,7 +28,7 @@ export function overview(content) {
   let before = null;
   const stop = watch((now) => {
     const { queuedTasks, processingTasks, concurrency, priorityBreakdown } = now.status;
-    queued.show(count(queuedTasks), queuedTasks ? "waiting for a slot, a worker or their start time" : "nothing waits");
+    queued.show(count(queuedTasks), queuedTasks ? "wait for a slot or a worker" : "nothing waits");
     processing.show(count(processingTasks), "tasks that run now");
     if (concurrency) {
       slots.show(`${count(concurrency.used)} of ${count(concurrency.max)}`, share(concurrency.used / concurrency.max));
@@ -41,8 +41,8 @@ export function overview(content) {
       bar.setAttribute("aria-valuetext", "unknown");
     }
     const seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
-    done.show(count(now.completed), seconds > 0 ? `${perSecond((now.completed - before.completed) / seconds)} now` : "in all");
-    failed.show(count(now.failed), "in all");
+    done.show(list("COMPLETED", now.completed), seconds > 0 ? `${perSecond((now.completed - before.completed) / seconds)} now` : "in all");
+    failed.show(list("FAILED", now.failed, now.failed ? "bad" : ""), "in all");
     before = now;
     if (now.submitted || queuedTasks || processingTasks) begin.replaceChildren();
     else if (!begin.firstChild) {
@@ -56,9 +56,13 @@ export function overview(content) {
   }, (up) => { set(line, [up ? "Live, once a second." : "The connection is lost; trying again…"]); line.className = `badge ${up ? "good" : "bad"}`; });
   holders.element.querySelector("caption").replaceWith(named);
   named.textContent = "In the order of acceptance";
+  slots.element.append(bar);
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Now"), line), h("div", { class: "cards" }, [queued, processing, slots, done, failed].map((one) => one.element)),
-    h("section", { class: "open" }, bar), begin, charts,
+    begin, charts,
     h("div", { class: "aside" }, h("section", {}, h("h2", {}, "What holds the slots"), holders.element), h("section", {}, h("h2", {}, "Queue by priority"), levels.element, why)));
   const drawn = history(charts, SPANS[0]);
   return () => { stop(); drawn(); };
 }
+
+// Returns a number with the way to its tasks.
+const list = (status, number, kind = "") => h("a", { class: `plain ${kind}`.trim(), href: `#/tasks?status=${status}` }, count(number));

@@ -11,7 +11,7 @@ const place = (name) => `#/plan/${encodeURIComponent(name)}`;
 export function plans(content) {
   const list = rowsOf("Plans", [
     { name: "Plan", long: true, first: true, show: (one) => h("a", { href: place(one.name) }, one.name) },
-    ...LIMITS.map((limit) => ({ name: limit.name, number: limit.kind.type === "number", long: limit.field === "task_types", show: (one) => shown(limit, one[limit.field]) })),
+    ...LIMITS.map((limit) => ({ name: limit.name, number: limit.kind.type === "number", long: limit.field === "task_types", named: limit.kind.type !== "number", show: (one) => shown(limit, one[limit.field]) })),
   ], { empty: "There is no plan.", key: (one) => one.name, stack: true, named: false });
   const look = async () => list.show((await get("/admin/v1/plans")).plans);
   const name = h("input", { id: "plan-name", type: "text", autocomplete: "off" });
@@ -28,12 +28,12 @@ export function plans(content) {
 
 export function plan(content, { rest: [name] }) {
   const limits = h("section");
-  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/plans" }, "Plans"), " › ", name), h("div", { class: "heading" }, h("h1", {}, name), button("Delete", async () => {
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/plans" }, "Plans"), " › ", name), h("div", { class: "heading" }, h("h1", {}, name), h("div", { class: "row" }, button("Delete", async () => {
     if (!confirm(`Delete the plan ${name}? A plan that an organization uses is not deleted.`)) return;
     await ask("DELETE", path(name));
     notice(`The plan ${name} is deleted.`);
     location.assign("#/plans");
-  }, "danger")), limits);
+  }, "danger"))), limits);
   let drawn = "";
   const look = async () => {
     const one = await get(path(name)), now = JSON.stringify(one);

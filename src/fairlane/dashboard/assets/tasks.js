@@ -35,7 +35,7 @@ export function tasks(content, { query }) {
   const find = h("form", { class: "row" }, h("label", { for: "reference", class: "quiet" }, "Find"), reference, h("button", {}, "Show"));
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Tasks"), find),
-    h("section", {}, h("div", { class: "row" }, filter.parts, picked.place, h("span", { class: "row" }, all.buttons)), all.told, list.element, pages.element),
+    h("section", {}, h("div", { class: "row fields" }, filter.parts, h("span", { class: "row acts" }, all.buttons)), picked.place, all.told, list.element, pages.element),
     h("section", {}, h("h2", {}, "Clear the queue"), h("p", { class: "quiet" }, "Drops every task that is still queued, permanently. Running tasks continue."), button("Clear the queue", async () => {
       if (!confirm("Drop every task of your organization that is still queued? They are deleted permanently, and their webhooks are not notified. Running tasks continue.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");

@@ -2,11 +2,13 @@
 
 import { h, set } from "./dom.js";
 import { ended } from "./deliveries.js";
-import { clock, day, moment, span } from "./format.js";
+import { clock, day, exact, moment, span } from "./format.js";
 
-const ENDINGS = {
+// How an attempt ended, after "the attempt".
+export const ENDINGS = {
   COMPLETED: "completed", FAILED: "failed", TIMED_OUT: "ran past its time limit", WORKER_LOST: "was lost with its worker", HANDED_BACK: "was handed back by its worker", CANCELED: "was canceled",
 };
+const LABEL_LEAST = 0.12;
 const GOOD = "good", BAD = "bad", WARN = "warn", QUIET = "quiet";
 
 // One thing that happened: { at, until, kind, title, notes, band }. Without `band` it has no part in the band.
@@ -47,19 +49,21 @@ export function timeline() {
     const parts = found.filter((one) => one.band && one.until > one.at);
     while (band.children.length > parts.length) band.lastChild.remove();
     while (band.children.length < parts.length) band.append(h("i"));
+    const whole = parts.reduce((sum, one) => sum + one.until - one.at, 0);
     parts.forEach((one, index) => {
       const part = band.children[index];
       part.className = one.band;
       part.style.flexGrow = one.until - one.at;
       part.title = `${one.title}: ${span((one.until - one.at) / 1000)}`;
+      set(part, (one.until - one.at) / whole < LABEL_LEAST ? [] : [h("span", {}, `${one.title.replace(" before the next attempt", "").replace(/:.*/, "")} ${span((one.until - one.at) / 1000)}`)]);
     });
     band.hidden = !parts.length;
     band.setAttribute("aria-label", parts.map((one) => `${one.title}: ${span((one.until - one.at) / 1000)}`).join("; "));
     scale.hidden = !parts.length;
     if (parts.length) set(scale, [h("span", {}, stamp(parts[0].at)), h("span", {}, span((parts.at(-1).until - parts[0].at) / 1000)), h("span", {}, stamp(parts.at(-1).until))]);
-    set(list, found.map((one) => h("li", { class: one.kind }, h("time", { title: moment(one.at) }, one.at === null ? "" : stamp(one.at)),
+    set(list, found.map((one) => h("li", { class: one.kind }, h("time", { title: moment(one.at) }, one.at === null ? "" : stamp(one.at, exact)),
       h("div", {}, h("strong", {}, one.title), one.notes.filter(Boolean).map((note) => h("p", {}, note))), h("span", {}, one.until === undefined ? "" : span((one.until - one.at) / 1000)))));
   } };
 }
 
-const stamp = (time) => `${new Date(time).toDateString() === new Date().toDateString() ? "" : `${day(time)}, `}${clock(time, true)}`;
+const stamp = (time, write = (one) => clock(one, true)) => `${new Date(time).toDateString() === new Date().toDateString() ? "" : `${day(time)}, `}${write(time)}`;

@@ -36,7 +36,7 @@ export function trail(section) {
     { name: "When", first: true, show: (one) => h("time", { title: moment(one.at) }, lately(one.at)) },
     { name: "What", long: true, show: (one) => said(one) },
     { name: "Details", long: true, show: (one) => details(one) },
-    { name: "By", long: true, show: (one) => one.actor },
+    { name: "By", long: true, show: (one) => h("span", { title: one.actor }, one.actor.replace(/ \([0-9a-f-]{36}\)$/, "")) },
   ], { empty: "No such change.", key: (one) => one.id, stack: true });
   let cursor = null, beyond = [];
   const look = async () => {

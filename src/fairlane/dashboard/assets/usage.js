@@ -23,7 +23,7 @@ export function usage(content) {
     failed.show(count(total.failed), during);
     used.show(span(total.slotSeconds), `slots in use, summed over time, ${during}`);
     fill(days, h("h2", {}, "Day by day"), table("Days in UTC, newest first", [
-      { name: "Day", number: true, first: true, show: (one) => one.at.slice(0, 10) },
+      { name: "Day", first: true, show: (one) => one.at.slice(0, 10) },
       { name: "Submitted", number: true, show: (one) => count(one.submitted) },
       { name: "Completed", number: true, show: (one) => count(one.completed) },
       { name: "Failed", number: true, show: (one) => count(one.failed) },
