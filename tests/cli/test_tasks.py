@@ -82,7 +82,7 @@ def test_many_tasks_are_canceled_after_a_question(fairlane: Command, tasks: list
     asked = fairlane("tasks", "cancel", "--type", "IMAGE")
     begun = fairlane("tasks", "cancel", "--type", "IMAGE", "--yes", "--json")
 
-    assert counted.out == "1 task.\n"
+    assert counted.out == "1 task. Nothing was changed.\n"
     assert (asked.code, "--yes" in asked.err) == (2, True)
     assert (begun.document["state"], begun.document["filter"]) == ("RUNNING", {"type": "IMAGE"})
     assert "no server runs" in begun.err
@@ -101,7 +101,7 @@ def test_many_tasks_are_canceled_after_a_question(fairlane: Command, tasks: list
     assert (bulk["state"], bulk["done"]) == ("DONE", 1)
     assert [one["id"] for one in failed] == tasks[1:]
     assert fairlane("tasks", "stop", bulk["id"]).out == "done: 1 canceled.\n"
-    assert fairlane("tasks", "retry", "--dry-run").out == "1 task.\n"
+    assert fairlane("tasks", "retry", "--dry-run").out == "1 task. Nothing was changed.\n"
     assert fairlane("tasks", "retry", "--status", "QUEUED", "--yes").code == 1
     assert fairlane("tasks", "cancel", tasks[0], "--type", "PAGE").code == 2
 

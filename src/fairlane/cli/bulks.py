@@ -25,7 +25,7 @@ def run_bulk(
     """Begin a bulk, once it is agreed to, and follow it to its end. Ctrl-C stops following, not the bulk."""
     counted = asyncio.run(_count(database, kind, chosen))
     if dry_run:
-        print_json(counted) if as_json else print(_counted(counted, kind))
+        print_json(counted) if as_json else print(f"{_counted(counted, kind)} Nothing was changed.")
         return
     if not yes:
         if not sys.stdin.isatty():

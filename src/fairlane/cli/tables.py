@@ -1,6 +1,7 @@
 """Output of commands as aligned tables for people.
 
-Tables are drawn by rich, which honors ``NO_COLOR``. Without a terminal nothing is cut off, wrapped or colored.
+Tables are drawn by rich, which honors ``NO_COLOR``. Nothing is cut off: on a terminal that is too narrow for a table, each
+row is written as names and values. Without a terminal nothing is wrapped or colored either.
 """
 
 import sys
@@ -13,10 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 10_000
+INDENT = "  "
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows under a header, with whole numbers right-aligned. Without rows, print ``empty``."""
+    """Print rows under a header, with whole numbers right-aligned. Without rows, print ``empty``.
+
+    On a terminal that is narrower than the rows, print each of them as names and values in a few lines.
+    """
     rows = [list(row) for row in rows]
     if not rows:
         print(empty)
@@ -28,7 +33,32 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         table.add_column(column, justify="right" if is_numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
+    if sys.stdout.isatty():
+        console = Console(highlight=False, markup=False)
+        unbounded = console.options.update(max_width=WIDTH_WITHOUT_TERMINAL)
+        if console.measure(table, options=unbounded).maximum > console.width:
+            for row in rows:
+                console.print(packed(columns, row, console.width))
+            return
     _print_table(table)
+
+
+def packed(columns: Sequence[str], row: Sequence[object], width: int) -> Text:
+    """Return a row as names and values, with as many of them in a line as fit; further lines are indented."""
+    text, used = Text(), 0
+    for column, value in zip(columns, row, strict=True):
+        if value is None:
+            continue
+        part = Text.assemble((f"{column} ", "dim"), _cell(value))
+        if used and used + 2 + part.cell_len > width:
+            text.append("\n" + INDENT)
+            used = len(INDENT)
+        elif used:
+            text.append("  ")
+            used += 2
+        text.append_text(part)
+        used += part.cell_len
+    return text
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
