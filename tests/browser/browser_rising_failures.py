@@ -22,7 +22,6 @@ from tests.browser.app import CURED
 from tests.browser.conftest import ROOT, Site, card, eventually
 
 Enter = Callable[..., Page]
-Picture = Callable[[Page, str], None]
 
 FAILED_IN_AN_HOUR = 1_421
 RISING = 100
@@ -66,7 +65,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.timeout(240)
-def test_the_story_of_an_hour(enter: Enter, site: Site, picture: Picture) -> None:
+def test_the_story_of_an_hour(enter: Enter, site: Site) -> None:
     """A handler begins to fail: the overview says so within seconds, the group shows why, and after the cure one
     click runs every task again, each once."""
     share, more = divmod(FAILED_IN_AN_HOUR, len(OWNERS))
@@ -109,7 +108,6 @@ def test_the_story_of_an_hour(enter: Enter, site: Site, picture: Picture) -> Non
     failed = time.monotonic() - began
     expect(health).to_contain_text(re.compile(r"\d+ % of those that ended.*Since \d\d:\d\d\. See what failed and why"))
     expect(card(page, "Failed")).not_to_have_text("0/s")
-    picture(page, "dashboard-operator")
     page.get_by_role("link", name="See what failed and why").click()
     row = page.get_by_role("table", name="Groups of failures").get_by_role("row").filter(has_text="MENDED")
     expect(row).to_contain_text(f"{FAILED_IN_AN_HOUR:,}")

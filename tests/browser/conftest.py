@@ -30,7 +30,6 @@ from fairlane.settings import Settings
 from fairlane.store import Store
 
 ROOT = Path(__file__).parents[2]
-IMAGES = ROOT / "docs" / "images"
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
 # Read at import: a fixture hides every variable of ours from the tests.
 READS = (Path(__file__).parent / "reads.js").read_text("utf-8")
@@ -48,7 +47,6 @@ MANY = 10_000
 """Organizations of the browser's server, beside those that tests make: all of the pages are seen with as many."""
 GAP, BURST = frozenset(range(26, 31)), 20
 """Minutes ago in which no server ran, and in which far more started than before."""
-KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
 CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 expect.set_options(timeout=20_000)
 QUIET = [
@@ -152,8 +150,9 @@ class Site:
         organizations: int = MANY,
         app: str = "tests/browser/app.py:app",
         places: int = 4,
+        acme: bool = True,
     ) -> None:
-        """``planted`` writes into the database before the server starts."""
+        """``planted`` writes into the database before the server starts; without ``acme``, that organization, too."""
         self._runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")},
@@ -165,7 +164,6 @@ class Site:
             "FAIRLANE_SWEEP_SECONDS": "0.5",
         }
         plant(folder / "site.db", planted, organizations=organizations)
-        self.database = folder / "site.db"
         self._log = (folder / "log").open("w")
         arguments = ["serve", app, "--port", "0", "--places", str(places), "--json"]
         self._process = subprocess.Popen(
@@ -179,7 +177,8 @@ class Site:
         self.api = httpx2.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
         operator = {"authorization": f"Bearer {self.admin_key}"}
         self._admin = httpx2.Client(base_url=f"{self.address}/admin/v1/", headers=operator, timeout=20)
-        self.admin("POST", "organizations", name="acme", slots=3)
+        if acme:
+            self.admin("POST", "organizations", name="acme", slots=3)
         self.admin("POST", "organizations/acme/keys", value=KEY)
 
     def fairlane(self, *arguments: str) -> Any:
@@ -312,22 +311,6 @@ def enter(page: Page, site: Site) -> Callable[..., Page]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Callable[[Page, str], None]:
-    """Keep what a page looks like: in docs/images if ``FAIRLANE_TEST_IMAGES`` is set, so that the tree stays clean.
-
-    Of a list that is as long as there are organizations, only what the screen shows is kept.
-    """
-    folder = IMAGES if KEEP_IMAGES else tmp_path
-
-    def keep(page: Page, name: str) -> None:
-        long = page.evaluate("document.documentElement.scrollHeight") > 3_000
-        folder.mkdir(exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png", full_page=not long)
-
-    return keep
-
-
-@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """Where webhooks go."""
     with Receiver() as receiver:
@@ -359,19 +342,26 @@ def agree(place: Any, name: str, *, page: Page | None = None, answer: bool = Tru
     return question
 
 
-def barriers(page: Page, address: str, sections: Sequence[str]) -> list[tuple[str, str, str]]:
-    """What axe finds that is serious: the section, the rule, and the element."""
+def barriers(page: Page, address: str, sections: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """What axe finds that is serious: the section, the scheme, the rule, and the element.
+
+    In the dark only the contrast is checked: nothing else depends on the scheme.
+    """
     found = []
     for section in sections:
         page.goto(f"{address}/dashboard#/{section}")
         page.locator("h1").wait_for(state="attached")
         page.wait_for_timeout(500)
-        checked = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        found += [
-            (section, one["id"], one["nodes"][0]["html"])
-            for one in checked["violations"]
-            if one["impact"] in ("serious", "critical")
-        ]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # A transition would be seen halfway.
+            rules = "" if scheme == "light" else ", runOnly: ['color-contrast']"
+            checked = page.evaluate(f"axe.run(document, {{resultTypes: ['violations']{rules}}})")
+            found += [
+                (section, scheme, one["id"], one["nodes"][0]["html"])
+                for one in checked["violations"]
+                if one["impact"] in ("serious", "critical")
+            ]
+        page.emulate_media(color_scheme="light")
     return found
 
 

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.rules.history import bucket_of
-from tests.browser.conftest import CHROMIUM, IMAGES, KEY, QUIET, Receiver, Site, eventually
+from tests.browser.conftest import CHROMIUM, KEY, QUIET, ROOT, Receiver, Site, eventually
 
 PLANS: dict[str, dict[str, Any]] = {
     "free": {
@@ -45,6 +45,7 @@ ORGANIZATIONS = {
 TYPES = {"COMPARE_MODELS": 9, "SCRAPE_PAGE": 30, "RENDER_PDF": 14, "THUMBNAIL": 40, "IMPORT_ROWS": 5}
 """Attempts of each in a minute."""
 PLACES, BATCH = 30, 250
+IMAGES = ROOT / "docs" / "images"
 OPERATOR = {
     "operator": "", "lanes": "lanes", "operator-tasks": "tasks", "operator-failures": "failures",
     "organizations": "organizations", "organization": "organization/acme", "plans": "plans", "plan": "plan/pro",
@@ -55,9 +56,12 @@ CUSTOMER = {
     "webhooks": "webhooks", "alerts": "alerts", "keys": "access", "code": "code",
 }  # fmt: skip
 WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
-DOCS = ("operator", "lanes", "operator-failures", "plans", "type", "now", "task", "capacity", "webhooks")
-"""The pages that documents show."""
-DOCS_DARK = ("now", "operator")
+DOCS = {
+    "operator": "operator", "lanes": "lanes", "operator-failures": "failures", "organization": "organization",
+    "plans": "plans", "type": "type", "now": "now", "task": "task", "capacity": "capacity", "webhooks": "webhooks",
+}  # fmt: skip
+"""The pages that documents show, with the names of their pictures."""
+DOCS_DARK = ("now",)
 
 
 def main() -> None:
@@ -69,12 +73,14 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, Receiver() as receiver:
         threading.Thread(target=receiver.serve_forever, name="receiver").start()
-        site = Site(Path(folder), planted=an_hour, organizations=2, app="tests/browser/busy.py:app", places=PLACES)
+        site = Site(
+            Path(folder), planted=an_hour, organizations=2, app="tests/browser/busy.py:app", places=PLACES, acme=False
+        )
         try:
             found = fill(site, receiver)
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             for name, page in pages(site, browser, found, docs=given.docs, only=given.only):
-                place = (IMAGES if given.docs else given.folder) / f"{'dashboard-' if given.docs else ''}{name}.png"
+                place = (IMAGES if given.docs else given.folder) / f"{name}.png"
                 place.parent.mkdir(parents=True, exist_ok=True)
                 page.screenshot(path=place, full_page=True)
                 print(place, flush=True)
@@ -87,8 +93,9 @@ def main() -> None:
 def an_hour(database: sqlite3.Connection) -> None:
     """Write most of an hour: the installation's by the minute, that of each type, and that of one organization."""
     chance = random.Random(7)
-    database.execute("UPDATE organization SET name = iif(name = 'many-00000', 'tinyco', 'initrode')")
+    database.execute("UPDATE organization SET name = iif(name = 'many-00000', 'acme', 'tinyco')")
     last = time.time_ns() // 60_000_000_000 - 1
+    own = a_past(database, database.execute("SELECT id FROM organization WHERE name = 'acme'").fetchone()[0])
     totals = {"completed": 0, "failed": 0}
     for ago in range(59, -1, -1):
         minute, wave = last - ago, math.sin((59 - ago) / 9)
@@ -112,8 +119,9 @@ def an_hour(database: sqlite3.Connection) -> None:
         totals["failed"] += failed
         pulse = (
             minute, "planted", (minute + 1) * 60_000 - 500, round(900 + 500 * wave + chance.gauss(0, 40)),
-            round(22 + 6 * wave), 110, PLACES, round(22 + 6 * wave), totals["completed"] + totals["failed"] + 2_000,
-            totals["completed"], totals["failed"], started, json.dumps(sorted(waits.items())),
+            round(22 + 6 * wave), 110, PLACES, round(22 + 6 * wave), sum(totals.values()) + own["submitted"],
+            totals["completed"] + own["completed"], totals["failed"] + own["failed"], started,
+            json.dumps(sorted(waits.items())),
         )  # fmt: skip
         database.execute(f"INSERT INTO pulse VALUES ({', '.join('?' * len(pulse))})", pulse)
     database.execute(
@@ -122,38 +130,37 @@ def an_hour(database: sqlite3.Connection) -> None:
     )
 
 
-def a_past(database: sqlite3.Connection, organization_id: int) -> None:
-    """Write an hour of one organization, in running sums that end at what it has done by now."""
+def a_past(database: sqlite3.Connection, organization_id: int) -> dict[str, int]:
+    """Write an hour of one organization; return its sums."""
     chance = random.Random(5)
     last = time.time_ns() // 60_000_000_000 - 1
     sums = dict.fromkeys(("submitted", "started", "completed", "failed", "run", "slot", "plan", "worker"), 0)
     waits: dict[int, int] = {}
     for ago in range(70, -1, -1):
         wave = math.sin((70 - ago) / 8)
-        began = max(0, round(14 + 8 * wave + chance.gauss(0, 2)))
+        began = max(0, round(60 + 30 * wave + chance.gauss(0, 4)))
+        failed = began // 12
+        row = (organization_id, last - ago, "RENDER_PDF", "planted", began, began - failed, failed, "[]", "[]")
+        database.execute(f"INSERT INTO type_usage VALUES ({', '.join('?' * len(row))})", row)
         for _ in range(began):
-            wait = bucket_of(round(chance.lognormvariate(7 + wave, 0.7)))
+            wait = bucket_of(round(chance.lognormvariate(7 + wave / 2, 0.7)))
             waits[wait] = waits.get(wait, 0) + 1
         for name, more in (
-            ("submitted", began + chance.randrange(-2, 3)), ("started", began), ("completed", began - began // 12),
-            ("failed", began // 12), ("run", began * 4_000), ("slot", began * 4_000),
+            ("submitted", began + chance.randrange(-2, 3)), ("started", began), ("completed", began - failed),
+            ("failed", failed), ("run", began * 1_000), ("slot", began * 1_000),
             ("plan", round(max(0, 20_000 + 20_000 * wave))), ("worker", round(max(0, 6_000 + 7_000 * -wave))),
         ):  # fmt: skip
             sums[name] += max(0, more)
-        row = (
-            organization_id,
-            last - ago,
-            (last - ago + 1) * 60_000 - 300,
-            *sums.values(),
-            json.dumps(sorted(waits.items())),
-        )
-        database.execute(f"INSERT OR REPLACE INTO usage VALUES ({', '.join('?' * len(row))})", row)
+        told = (last - ago + 1) * 60_000 - 300
+        sample = (organization_id, last - ago, told, *sums.values(), json.dumps(sorted(waits.items())))
+        database.execute(f"INSERT OR REPLACE INTO usage VALUES ({', '.join('?' * len(sample))})", sample)
     database.execute(
         "UPDATE organization SET submitted = submitted + ?, completed = completed + ?, failed = failed + ?,"
         " slot_ms = slot_ms + ?, plan_limited_ms = plan_limited_ms + ?, worker_limited_ms = worker_limited_ms + ?"
         " WHERE id = ?",
         (*[sums[name] for name in ("submitted", "completed", "failed", "slot", "plan", "worker")], organization_id),
     )
+    return sums
 
 
 def fill(site: Site, receiver: Receiver) -> dict[str, str]:
@@ -205,7 +212,7 @@ def fill(site: Site, receiver: Receiver) -> dict[str, str]:
         "acme",
         [one("THUMBNAIL", seconds=0.1) | {"webhook": {"url": receiver.url(path)}} for path in ("/renamed", "/busy")],
     )
-    failed = submit("acme", [one("SCRAPE_PAGE", seconds=0.1, broken=True) for _ in range(60)])
+    failed = submit("acme", [one("SCRAPE_PAGE", seconds=0.1, broken=True) for _ in range(12)])
     submit("acme", [one("IMPORT_ROWS", seconds=0.1) for _ in range(9)])
     for name in ("globex", "umbrella", "hooli", "stark"):
         submit(name, [one("SCRAPE_PAGE", seconds=0.05, broken=True) for _ in range(120)])
@@ -251,8 +258,6 @@ def fill(site: Site, receiver: Receiver) -> dict[str, str]:
         rule = {"kind": kind, "threshold": threshold, "forSeconds": seconds, "webhook": hook}
         assert site.api.post("/v1/alerts", json=rule).status_code == 200
     site.admin("PATCH", "organizations/wonka", paused=True)
-    with sqlite3.connect(site.database) as database:
-        a_past(database, database.execute("SELECT id FROM organization WHERE name = 'acme'").fetchone()[0])
     time.sleep(2.5)
     return {
         "task": retried,
@@ -298,7 +303,8 @@ def pages(
                         continue
                     page.emulate_media(color_scheme=scheme)
                     page.wait_for_timeout(400)
-                    yield (name if scheme == "light" else f"{name}-dark") if docs else f"{name}-{width}-{scheme}", page
+                    dark = "" if scheme == "light" else "-dark"
+                    yield f"dashboard-{DOCS[name]}{dark}" if docs else f"{name}-{width}{dark}", page
             page.emulate_media(color_scheme="light")
             page.set_viewport_size({"width": 1280, "height": 900})
         context.close()

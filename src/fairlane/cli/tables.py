@@ -1,7 +1,7 @@
 """Output of commands as aligned tables for people.
 
-Tables are drawn by rich, which honors ``NO_COLOR``. Nothing is cut off: on a terminal that is too narrow for a table, each
-row is written as names and values. Without a terminal nothing is wrapped or colored either.
+Tables are drawn by rich, which honors ``NO_COLOR``. Nothing is cut off: on a terminal that is too narrow for a table,
+each row is written as names and values. Without a terminal nothing is wrapped or colored either.
 """
 
 import sys
