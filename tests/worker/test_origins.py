@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fairlane import Fail, Retry
 from fairlane.protocol import ORIGIN_LENGTH_MOST, OriginBody
-from fairlane.worker.origins import origin_of
+from fairlane.worker.origins import FRAMES_MOST, origin_of, trace_of
 
 HERE = __name__
 
@@ -119,3 +120,23 @@ def test_an_attempt_past_its_deadline_has_a_place_alone() -> None:
     origin = raised(boom, asyncio.CancelledError(), named=False)
 
     assert (origin.exception, origin.place) == ("", f"{HERE}:boom")
+
+
+def test_a_trace_has_the_innermost_frames_with_libraries_and_without_values() -> None:
+    """The innermost first, names and lines alone, and a bounded number of them."""
+
+    def deep(left: int) -> None:
+        if left:
+            deep(left - 1)
+        loads()
+
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        deep(50)
+
+    lines = trace_of(caught.value).splitlines()
+
+    assert len(lines) == FRAMES_MOST
+    assert lines[0].startswith("at json.decoder:JSONDecoder.")
+    assert any(re.fullmatch(rf"at {HERE}:loads, line \d+", line) for line in lines)
+    assert "/" not in trace_of(caught.value)
+    assert trace_of(ValueError("never raised")) == ""

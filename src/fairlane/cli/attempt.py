@@ -100,13 +100,14 @@ async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> Report
 
 def _cause(report: ReportBody, task_type: ServedType) -> str:
     """Return in words how the attempt ended."""
+    said = report.cause.partition("\n")[0]
     if report.cause == "timeout":
         return f"it was ended after its timeout of {_timeout(task_type)}"
     if not report.retry:
-        return f"{report.cause} (the task fails now, even if attempts are left)"
+        return f"{said} (the task fails now, even if attempts are left)"
     if report.pause_seconds is not None:
-        return f"{report.cause} (the next attempt starts after {report.pause_seconds:g} s)"
-    return f"{report.cause} (it is tried again while attempts are left)"
+        return f"{said} (the next attempt starts after {report.pause_seconds:g} s)"
+    return f"{said} (it is tried again while attempts are left)"
 
 
 def _failure(report: ReportBody) -> dict[str, object]:

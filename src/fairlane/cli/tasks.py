@@ -228,8 +228,8 @@ def stop(
 
 def _print_attempts(found: dict[str, Any]) -> None:
     rows = [
-        [one["number"], moment(one["started_at"]), _seconds(one), one["ending"] or "runs", one["code"], one["cause"],
-         one["worker"], moment(one["due_at"]) or None]
+        [one["number"], moment(one["started_at"]), _seconds(one), one["ending"] or "runs", one["code"],
+         one["cause"] and one["cause"].partition("\n")[0], one["worker"], moment(one["due_at"]) or None]
         for one in found["attempts"]
     ]  # fmt: skip
     columns = ["ATTEMPT", "STARTED", "SECONDS", "ENDING", "CODE", "CAUSE", "WORKER", "NEXT"]

@@ -21,7 +21,7 @@ from fairlane.loops import hidden_task
 from fairlane.model.tasks import Failure, Isolation
 from fairlane.protocol import FailureBody, LeaseBody, OriginBody, ProgressBody, ReportBody, carried
 from fairlane.worker.isolation import IsolatedProcesses
-from fairlane.worker.origins import origin_of
+from fairlane.worker.origins import origin_of, trace_of
 from fairlane.worker.results import encode_details, encode_result
 from fairlane.worker.threads import Threads
 
@@ -327,7 +327,7 @@ def _report_of(attempt: RunningAttempt, error: BaseException) -> ReportBody:
     if isinstance(error, Fail):
         return _failed(lease, _text(error), failure=_failure(error, lease), retry=False, origin=origin)
     logger.error("attempt.raised", **_told(attempt, error))
-    return _failed(lease, _text(error), origin=origin)
+    return _failed(lease, _text(error), trace=trace_of(error), origin=origin)
 
 
 def _payload_refused(lease: LeaseBody, refusal: ValidationRefused) -> ReportBody:
@@ -370,11 +370,13 @@ def _failed(
     pause_seconds: float | None = None,
     reason: str = "",
     origin: OriginBody | None = None,
+    trace: str = "",
 ) -> ReportBody:
+    told = _clean(cause, CAUSE_LIMIT)
     return ReportBody(
         lease=lease.lease,
         outcome="failed",
-        cause=_clean(cause, CAUSE_LIMIT),
+        cause=f"{told}\n{trace}" if trace else told,
         failure=failure,
         retry=retry,
         pause_seconds=pause_seconds,

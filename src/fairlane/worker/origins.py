@@ -16,6 +16,8 @@ from fairlane.protocol import ORIGIN_LENGTH_MOST, OriginBody
 
 PLAIN = ("builtins", "fairlane.errors")
 """Modules that are left out of the names of their exceptions."""
+FRAMES_MOST = 10
+"""Most frames of a trace: the innermost ones."""
 OWN_PACKAGE = __name__.partition(".")[0]
 INSTALLED = frozenset(["site-packages", "dist-packages"])
 """Folders of libraries."""
@@ -34,6 +36,20 @@ def origin_of(error: BaseException, handler: Callable[..., Any], *, named: bool 
             place, line = f"{_module(frame)}:{frame.f_code.co_qualname}", number
     name = " of ".join([_class(one) for one in chain])
     return OriginBody(exception=_short(name) if named else "", place=_short(place), line=line)
+
+
+def trace_of(error: BaseException) -> str:
+    """Return the innermost frames of an exception, the innermost first: names and lines, without values and paths.
+
+    Frames of fairlane itself are left out.
+    """
+    _, raised_at = logs.first_of(error)
+    frames = [
+        f"at {_short(f'{module}:{frame.f_code.co_qualname}')}, line {line}"
+        for frame, line in walk_tb(raised_at)
+        if (module := _module(frame)).partition(".")[0] != OWN_PACKAGE
+    ]
+    return "\n".join(reversed(frames[-FRAMES_MOST:]))
 
 
 def _class(error: BaseException) -> str:

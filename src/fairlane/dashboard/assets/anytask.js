@@ -22,7 +22,8 @@ export function anyTask(content, { rest: [id] }) {
   const stop = repeat(2, async () => {
     const [one, tried] = await Promise.all([get(path), get(`${path}/attempts`)]);
     const now = serverTime(), final = one.finished_at !== null, first = tried.attempts[0]?.started_at;
-    const attempts = tried.attempts.map((each) => ({ number: each.number, startedAt: each.started_at, endedAt: each.ended_at, ending: each.ending, code: each.code, message: each.message, dueAt: each.due_at, cause: each.cause, worker: each.worker,
+    // The last cause is below with its trace.
+    const attempts = tried.attempts.map((each, index) => ({ number: each.number, startedAt: each.started_at, endedAt: each.ended_at, ending: each.ending, code: each.code, message: each.message, dueAt: each.due_at, cause: one.cause && index === tried.attempts.length - 1 ? one.cause.split("\n")[0] : each.cause, worker: each.worker,
       waited: each.waited && { slot: each.waited.slot_ms, worker: each.waited.worker_ms } }));
     title.textContent = one.task_type;
     set(status, [badge(one.status)]);
