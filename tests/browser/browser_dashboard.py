@@ -155,6 +155,11 @@ def test_what_failed_and_why_is_two_steps_from_the_start(enter: Enter, site: Sit
     expect(steps.filter(has_text="Pause before the next attempt")).to_be_visible()
     expect(steps.last).to_contain_text("Attempt 2 failed: INTERNAL_SERVER_ERROR")
     expect(page.get_by_role("img", name=re.compile("Attempt 1 failed.*Pause.*Attempt 2 failed"))).to_be_visible()
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    assert '-d \'{"taskType": "FLAKY", "priority": 1, "payload": {}}\'' in page.evaluate(
+        "navigator.clipboard.readText()"
+    )
     page.go_back()
     row.get_by_role("link", name="FLAKY").click()
     expect(page.get_by_role("heading", name="What they have in common")).to_be_visible()

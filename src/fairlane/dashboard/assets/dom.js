@@ -155,9 +155,11 @@ function describe(element, kept, ...more) {
   if (ids.length) element.setAttribute("aria-describedby", ids.join(" ")); else element.removeAttribute("aria-describedby");
 }
 
-// Without TLS, except on localhost, a browser gives pages no clipboard, so the text is selected instead.
-export const copies = (element, text = null) => button("Copy", async () => {
+// Without TLS, except on localhost, a browser gives pages no clipboard, so the text is selected instead. `into`: where the
+// element is put for that, if it is not on the page.
+export const copies = (element, text = null, { name = "Copy", into = null } = {}) => button(name, async () => {
   const copied = await navigator.clipboard?.writeText(text ?? element.textContent).then(() => true, () => false);
+  if (!copied) into?.append(element);
   if (!copied) getSelection().selectAllChildren(element);
   notice(copied ? "Copied." : "The text is selected: this browser lets a page copy only over HTTPS.");
 });

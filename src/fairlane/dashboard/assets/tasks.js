@@ -2,7 +2,7 @@
 
 import { ask, follow, get, getText, repeat, serverTime } from "./api.js";
 import { bulk } from "./bulk.js";
-import { badge, button, card, facts, fill, h, notice, rowsOf, set } from "./dom.js";
+import { badge, button, card, copies, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, progress, since, span } from "./format.js";
 import { filters, paged } from "./filters.js";
 import { picks } from "./picks.js";
@@ -59,8 +59,8 @@ export function task(content, { rest: [reference] }) {
   const told = timeline(), waiting = h("section"), payload = h("section"), response = h("section"), webhook = h("section"), summary = h("section", {}, h("h2", {}, "What happened"), told.element);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/tasks" }, "Tasks"), " › task"), h("div", { class: "heading" }, title, status, acts), names,
     h("div", { class: "cards" }, cards.map((one) => one.element)), waiting, summary, webhook, h("div", { class: "two" }, response, payload));
-  getText(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), ...valued(sent, "Payload")), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
-  let over = false, drawn = "";
+  let over = false, drawn = "", given = null;
+  getText(`${path}/payload`).then((sent) => { given = sent; fill(payload, h("h2", {}, "Payload"), ...valued(sent, "Payload")); look().catch(() => {}); }, (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
   const look = async () => {
     const [found, tried] = await Promise.all([get(path), get(`${path}/attempts`)]).catch((error) => {
       if (error.status !== 404) throw error;
@@ -87,7 +87,10 @@ export function task(content, { rest: [reference] }) {
     told.show(steps({ createdAt, status: one.status, attempts, omitted: tried.omitted, endedAt, failure: failure?.code === "TASK_CANCELED" ? "Canceled before its first attempt" : null, why: why?.explanation,
       tries: (owed?.tries ?? []).map((each) => ({ ...each, at: Date.parse(each.at) })), url: found.webhook?.url }, now));
     if (found.webhook) set(webhook, [h("h2", {}, "Webhook"), h("p", { class: "long" }, `${found.webhook.url}: ${sent}`)]);
-    if (drawn !== one.status) { drawn = one.status; fill(acts, ...actions(path, found, look)); }
+    if (drawn !== `${one.status} ${given !== null}`) {
+      drawn = `${one.status} ${given !== null}`;
+      fill(acts, given === null ? null : copies(h("pre", {}, asCurl(one, given)), null, { name: "Copy as curl", into: payload }), ...actions(path, found, look));
+    }
     if (final) {
       if (!over) { fill(waiting); const name = one.status === "COMPLETED" ? "Result" : "Failure"; fill(response, h("h2", {}, name), ...valued(JSON.stringify(found.response), name)); }
       // The task has ended, but the delivery to its webhook may not have.
@@ -104,6 +107,12 @@ export function task(content, { rest: [reference] }) {
   };
   let stop = repeat(1.5, look);
   return () => stop();
+}
+
+// Returns a command that submits a task like this one; the payload is as it was sent.
+function asCurl({ taskType, priority }, payload) {
+  const body = `{"taskType": ${JSON.stringify(taskType)}, "priority": ${priority}, "payload": ${payload}}`.replaceAll("'", "'\\''");
+  return `curl -X POST ${location.origin}/v1/async/task \\\n  -H "Authorization: Bearer $FAIRLANE_API_KEY" -H "Content-Type: application/json" \\\n  -d '${body}'`;
 }
 
 // What can be done with a task in its state.
