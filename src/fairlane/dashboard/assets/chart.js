@@ -88,13 +88,19 @@ export function chart(title, { note = "", unit = COUNT, series, live = false }) 
     // series a number or null for each step. Null is a gap.
     show(data) {
       drawn.add(one);
+      const before = state.data;
       state.data = data;
+      // At rest nothing is drawn again: only the end of the running step moves on.
+      if (before && same(before, data)) return;
       drawing.setAttribute("aria-label", spoken(state));
       draw();
       list(numbers, details.open, state);
     },
   };
 }
+
+const same = (before, now) => before.step === now.step && before.times.length === now.times.length && before.times[0] === now.times[0] && unfinished(before) === unfinished(now)
+  && before.values.every((one, number) => one.every((value, index) => value === now.values[number][index]));
 
 function move(moment) {
   cursor = moment;
@@ -105,7 +111,7 @@ function move(moment) {
 }
 
 const nearest = ({ times, step }, moment) => Math.min(times.length - 1, Math.max(0, Math.floor((moment - times[0]) / step)));
-const unfinished = ({ times, step, until }) => times.at(-1) + step > until;
+const unfinished = ({ times, step, until }) => times.length > 0 && times.at(-1) + step > until;
 const across = ({ times, step }, width) => (moment) => LEFT + (moment - times[0]) / (times.at(-1) + step - times[0]) * (width - LEFT - RIGHT);
 const written = (value, unit) => (value === null || value === undefined ? "–" : unit.show(value));
 const at = (time, step) => (step >= DAY ? day(time) : step >= HOUR ? `${day(time)}, ${clock(time)}` : clock(time));
