@@ -75,24 +75,25 @@ class KeptLogging:
     """The configuration of logging before an application is imported."""
 
     def __init__(self) -> None:
-        root, own = logging.getLogger(), logging.getLogger("fairlane")
-        self._handlers = [one for one in (*root.handlers, *own.handlers) if isinstance(one, OwnHandler)]
-        self._level = own.getEffectiveLevel()
+        self._root, self._own = logging.getLogger(), logging.getLogger("fairlane")
+        self._worker = logging.getLogger("fairlane.worker")
+        self._handlers = [one for one in (*self._root.handlers, *self._own.handlers) if isinstance(one, OwnHandler)]
+        self._level = self._own.getEffectiveLevel()
 
     def is_intact(self) -> bool:
         """Return whether fairlane's own events still appear. Each attempt asks, so this looks at few things."""
-        root, own, worker = (logging.getLogger(name) for name in (None, "fairlane", "fairlane.worker"))
+        root, own, level = self._root, self._own, self._level
         for handler in self._handlers[:1]:
             if handler.level > logging.NOTSET or (handler not in root.handlers and handler not in own.handlers):
                 return False
-        return worker.propagate and worker.isEnabledFor(self._level) and own.getEffectiveLevel() == self._level
+        return self._worker.propagate and self._worker.isEnabledFor(level) and own.getEffectiveLevel() == level
 
     def put_back(self) -> list[str]:
         """Restore the output of fairlane's own events, and return what the application had changed.
 
         The application's own records go where the application sends them.
         """
-        root, own, changed = logging.getLogger(), logging.getLogger("fairlane"), []
+        root, own, changed = self._root, self._own, []
         if root.manager.disable > logging.NOTSET:
             logging.disable(logging.NOTSET)
             changed.append("logging.disable")
