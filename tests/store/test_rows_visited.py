@@ -1,6 +1,6 @@
 """What a list, a filter or a report reads does not grow with what it does not show.
 
-Each database gets 200,000 rows of another kind. Then every statement that only reads is run as its operation runs it,
+Each database gets 60,000 rows of another kind. Then every statement that only reads is run as its operation runs it,
 and the rows that it visits are counted: by EXPLAIN (ANALYZE) on PostgreSQL, by the steps of SQLite's virtual machine.
 """
 
@@ -68,9 +68,9 @@ from fairlane.store.statements import Operation, Query, run
 from tests.builders import DONE, Worker, a_task, a_worker, an_organization
 from tests.store.databases import DATABASES, Clock, PostgresServer, adapter_of
 
-ROWS = 200_000
+ROWS = 60_000
 """Queued tasks of one organization."""
-FEW = 20_000
+FEW = 12_000
 """Rows of each other kind: still many times what a page shows."""
 VISITS = 2_000
 """A page of fifty with its joins, with room to spare."""
@@ -526,7 +526,7 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
     assert seen.keys() & NOT_HERE - may_come == set()
 
 
-ROUNDS = 12
+ROUNDS = 8
 """Each table without statistics, with old ones, or with new ones, in so many arrangements."""
 TIMES, MORE = 4, 2_000
 """With any statistics a statement may visit this many times the rows that it visits with the best, and this many more:
@@ -616,7 +616,7 @@ async def test_no_statement_depends_on_what_postgres_knows_of_its_tables(
     assert not many, many
 
 
-OPEN = 20_000
+OPEN = 6_000
 """Open deliveries of each organization that has many."""
 
 
