@@ -1,7 +1,7 @@
 """The whole installation minute by minute: what is sampled, what is told of it, and what counts as trouble."""
 
 from fairlane.model.leases import Failed
-from fairlane.model.pulses import Overview, TroubleKind
+from fairlane.model.pulses import Overview, TroubleGrade, TroubleKind
 from fairlane.store import Store
 from tests.builders import FRAGILE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock
@@ -170,6 +170,15 @@ async def test_failures_that_rise_are_trouble_at_once(store: Store, clock: Clock
     assert kinds(few) == []
     assert (trouble.kind, trouble.since) == (TroubleKind.FAILURES_RISING, began)
     assert trouble.message == "12 tasks failed in the last 5 minutes: 13 % of those that ended"
+    assert trouble.grade is TroubleGrade.PROBLEM
+    await until_the_sample(store, clock)
+    await end(20, 0)
+    assert [one.grade for one in (await seen(store)).troubles] == [TroubleGrade.PROBLEM]
+    await until_the_sample(store, clock)
+    await end(20, 0)
+    [cured] = (await seen(store)).troubles
+    assert cured.grade is TroubleGrade.WARNING
+    assert cured.message == "12 tasks failed in the last 5 minutes: 13 % of those that ended, none in the last minute"
 
 
 async def test_troubles_are_in_the_order_of_urgency(store: Store) -> None:

@@ -11,6 +11,8 @@ from fairlane.rules.history import quantile_ms
 MINUTE_MS = 60_000
 FAILING_MINUTES = 5
 """How far back failures count as happening now."""
+CURED_MINUTES = 2
+"""Without a failure in this number of minutes, the running one with them, the cause may be gone."""
 FAILING_LEAST = 10
 """Fewer failed tasks than this in that time are no trouble."""
 FAILING_SHARE = 0.05
@@ -175,12 +177,17 @@ def _failing(minutes: Sequence[PulsePoint]) -> Iterator[Trouble]:
     while since > 0 and _failed_share(minutes[since - 1 : since]) >= FAILING_SHARE:
         since -= 1
     first = minutes[since] if since < len(minutes) else next(one for one in recent if one.failed)
+    # The minute before the running one, and what there is of that: tasks end, and none of them fails.
+    latest = recent[-CURED_MINUTES:]
+    cured = all(one.failed == 0 for one in latest) and any(one.completed for one in latest)
+    message = f"{failed:,} tasks failed in the last {FAILING_MINUTES} minutes: {share * 100:.0f} % of those that ended"
     yield Trouble(
         kind=TroubleKind.FAILURES_RISING,
-        grade=TroubleGrade.PROBLEM,
-        message=f"{failed:,} tasks failed in the last {FAILING_MINUTES} minutes: "
-        f"{share * 100:.0f} % of those that ended",
-        advice="See what failed and why, correct it, then run the tasks again.",
+        grade=TroubleGrade.WARNING if cured else TroubleGrade.PROBLEM,
+        message=f"{message}, none in the last minute" if cured else message,
+        advice="The cause may be gone: run the failed tasks again, if that is not done yet."
+        if cured
+        else "See what failed and why, correct it, then run the tasks again.",
         since=first.start,
     )
 

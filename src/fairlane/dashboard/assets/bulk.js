@@ -8,8 +8,9 @@ const REASONS = { ALREADY_RETRIED: "were run again before", TASK_CANCELED: "were
   ORGANIZATION_DISABLED: "belong to a disabled organization", STATUS_CHANGED: "had changed their status" };
 
 // Returns buttons for what can be done with the tasks of a filter, and a place that shows how far it is.
-// `chosen` returns the filter, in the names of the API; `owner`, the organization as the question says it.
-export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = async () => {}, owner = () => "" }) {
+// `chosen` returns the filter, in the names of the API; `owner`, the organization as the question says it; `seen`, the address of a
+// page that shows how they end, or null.
+export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = async () => {}, owner = () => "", seen = () => null }) {
   const base = operator ? "/admin/v1/tasks" : "/v1/async/tasks", told = h("div", { role: "status" });
   let stop = () => {};
   const begin = async (kind) => {
@@ -29,7 +30,7 @@ export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = as
       const skipped = Object.entries({ ...one.reasons }).map(([reason, number]) => `${count(number)} ${REASONS[reason] ?? reason}`);
       const verb = kind === "retry" ? "run again" : "canceled", running = one.state === "RUNNING";
       fill(told, h("p", { class: running ? "warn" : one.state === "DONE" ? "good" : "bad" }, h("b", {}, `${several(one.done, "task")} ${one.done === 1 ? "was" : "were"} ${verb}`), running ? " so far." : one.state === "DONE" ? "; that is all of them." : "; then it was stopped.",
-        skipped.length ? ` Left out: ${skipped.join(", ")}.` : "", one.held_by ? " It waits until the queue has room." : ""),
+        skipped.length ? ` Left out: ${skipped.join(", ")}.` : "", one.held_by ? " It waits until the queue has room." : "", one.done && seen() ? [" ", h("a", { href: seen() }, "See how they end")] : ""),
       running ? button("Stop", async () => {
         if (!confirm("Stop? What was done stays.")) return;
         await ask("DELETE", `${base}/bulk/${id}`);

@@ -104,8 +104,9 @@ function list(content, operator, query) {
 
 function group(content, operator, chosen) {
   const heading = h("h1", {}, "Failures"), cause = h("p", { class: "long" }), summary = h("section"), sample = h("section");
+  let type = null;
   const hourly = chart("Failures", { note: "in each hour", live: true, series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
-  const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }) }), acts = h("div", { class: "row", hidden: true }, again.buttons);
+  const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }), seen: () => (type ? `#/tasks?type=${encodeURIComponent(type)}&during=1` : null) }), acts = h("div", { class: "row", hidden: true }, again.buttons);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told,
     h("div", { class: "charts" }, hourly.element), h("div", { class: "two" }, summary, sample));
   // The payload of the sample, by its task: read once, so that what a reader unfolded stays.
@@ -114,6 +115,7 @@ function group(content, operator, chosen) {
     const { all } = await groups(operator, 168), one = all.find(({ group: name }) => name === chosen);
     if (!one) { set(cause, ["Nothing of this group failed in the last seven days."]); return; }
     heading.textContent = one.type ?? "Other failures";
+    ({ type } = one);
     acts.hidden = !one.failures;
     set(cause, [causeOf(operator, one)]);
     set(summary, [h("h2", {}, "What they have in common"), facts([
