@@ -20,22 +20,22 @@ export function access(content) {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });
     fill(keys, h("h2", {}, "Keys"), table("Every key gives full access to this organization", [
-      { name: "Name", long: true, show: (one) => one.name }, { name: "Ends in", show: (one) => h("code", {}, one.last4) },
-      { name: "Created", show: (one) => moment(one.created_at) }, { name: "Revoked", show: (one) => (one.revoked_at ? moment(one.revoked_at) : "–") },
+      { name: "Name", long: true, first: true, show: (one) => one.name ?? "–" }, { name: "Ends in", named: true, show: (one) => h("code", {}, one.last4) },
+      { name: "Created", named: true, show: (one) => moment(one.created_at) }, { name: "Revoked", named: true, show: (one) => (one.revoked_at ? moment(one.revoked_at) : "–") },
       { name: "", show: (one) => (one.revoked_at ? "" : button("Revoke", async () => {
         if (!confirm(`Revoke the key that ends in ${one.last4}? Programs that use it are refused at once.`)) return;
         await ask("DELETE", `/access/keys/${one.id}`);
         notice("The key is revoked.");
         await look();
       }, "danger")) },
-    ], held.keys), submits(h("form", { class: "row" }, h("label", { for: "name", class: "quiet" }, "New key"), name, h("button", {}, "Create")), async () => {
+    ], held.keys, "None.", true), submits(h("form", { class: "row" }, h("label", { for: "name", class: "quiet" }, "New key"), name, h("button", {}, "Create")), async () => {
       once("key", (await ask("POST", "/access/keys", name.value.trim() ? { name: name.value.trim() } : {})).value);
       await look();
     }));
     fill(secrets, h("h2", {}, "Webhook secrets"), table("The newest secret signs; the previous one also signs for a while", [
-      { name: "Ends in", show: (one) => h("code", {}, one.last4) }, { name: "Created", show: (one) => moment(one.created_at) },
-      { name: "Signs until", show: (one) => (one.expires_at ? moment(one.expires_at) : "further notice") },
-    ], signing.webhook_secrets, "None: webhooks are not signed."), h("div", { class: "row" }, button("New secret", async () => {
+      { name: "Ends in", named: true, show: (one) => h("code", {}, one.last4) }, { name: "Created", named: true, show: (one) => moment(one.created_at) },
+      { name: "Signs until", named: true, show: (one) => (one.expires_at ? moment(one.expires_at) : "further notice") },
+    ], signing.webhook_secrets, "None: webhooks are not signed.", true), h("div", { class: "row" }, button("New secret", async () => {
       if (signing.webhook_secrets.length && !confirm(ROTATION)) return;
       once("webhook secret", (await ask("POST", "/access/webhook-secrets", {})).value);
       await look();

@@ -20,7 +20,7 @@ export function alerts(content) {
       { name: "Above", number: true, show: ({ kind, threshold }) => (KINDS[kind]?.show ?? count)(threshold) },
       { name: "For", number: true, show: (one) => span(one.forSeconds) },
       { name: "State", first: true, show: (one) => badge(one.firing ? "firing" : "quiet") },
-      { name: "Changed", show: (one) => moment(one.changedAt) },
+      { name: "Changed", named: true, show: (one) => moment(one.changedAt) },
       { name: "Webhook", long: true, show: (one) => one.webhook.url },
       { name: "", show: (one) => button("Delete", async () => {
         if (!confirm(`Delete the alert "${KINDS[one.kind]?.name ?? one.kind}"? Its webhook is no longer notified.`)) return;

@@ -2,7 +2,7 @@
 
 import { ask, get, getText, repeat, serverTime } from "./api.js";
 import { badge, button, card, fill, h, notice, set } from "./dom.js";
-import { count, span } from "./format.js";
+import { inAttempts, span } from "./format.js";
 import { steps, timeline } from "./timeline.js";
 import { valued } from "./value.js";
 
@@ -31,7 +31,7 @@ export function anyTask(content, { rest: [id] }) {
     owner.show(h("a", { class: "plain", href: `#/organization/${encodeURIComponent(one.organization)}` }, one.organization), "all of its tasks");
     priority.show(String(one.priority), "10 is the highest");
     waited.show(first ? span((first - one.created_at) / 1000) : final ? "–" : span((now - one.created_at) / 1000), first ? "before its first attempt" : final ? "it never started" : "until now");
-    ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", attempts.length === 1 ? "in one attempt" : `in ${count(attempts.length + tried.omitted)} attempts`);
+    ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", inAttempts(attempts.length + tried.omitted));
     whole.show(span(((one.finished_at ?? now) - one.created_at) / 1000), final ? "from request to end" : "until now");
     told.show(steps({ createdAt: one.created_at, status: one.status, attempts, omitted: tried.omitted, endedAt: one.finished_at, failure: one.failure?.code === "TASK_CANCELED" ? "Canceled before its first attempt" : null }, now));
     set(cause, one.failure ? [h("h2", {}, "Why it failed"), h("p", {}, h("b", {}, one.failure.code), `: ${one.failure.message}`), one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span")] : []);

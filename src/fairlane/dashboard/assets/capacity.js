@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { facts, fill, h, table } from "./dom.js";
-import { count, share, span } from "./format.js";
+import { count, moment, share, span } from "./format.js";
 import { history, SPANS } from "./history.js";
 
 export function capacity(content) {
@@ -15,7 +15,7 @@ export function capacity(content) {
   return history(charts, SPANS[1]);
 }
 
-const moments = (found) => `${new Date(found.from).toLocaleString()} to ${new Date(found.to).toLocaleString()}`;
+const moments = (found) => `${moment(found.from)} to ${moment(found.to)}`;
 
 // Shows the measured waits next to the estimates for other limits, so that the two are never confused.
 const projections = (found) => (found.projections.length ? [

@@ -17,6 +17,8 @@ export const day = (time) => days.format(new Date(time));
 export const moment = (time) => (time ? moments.format(new Date(time)) : "–");
 export const several = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
+export const inAttempts = (number) => (number === 0 ? "it has not started" : number === 1 ? "in one attempt" : `in ${count(number)} attempts`);
+
 export const bytes = (number) => (number < 1024 ? `${count(number)} bytes` : number < 1_048_576 ? `${rate.format(number / 1024)} KB` : number < 1_073_741_824 ? `${rate.format(number / 1_048_576)} MB` : `${rate.format(number / 1_073_741_824)} GB`);
 
 // Returns the time, with the day only if it is not today.

@@ -3,7 +3,7 @@
 import { ask, follow, get, getText, repeat, serverTime } from "./api.js";
 import { bulk } from "./bulk.js";
 import { badge, button, card, copies, facts, fill, h, notice, rowsOf, set } from "./dom.js";
-import { count, lately, moment, progress, since, span } from "./format.js";
+import { count, inAttempts, lately, moment, progress, since, span } from "./format.js";
 import { filters, paged } from "./filters.js";
 import { picks } from "./picks.js";
 import { steps, timeline } from "./timeline.js";
@@ -80,7 +80,7 @@ export function task(content, { rest: [reference] }) {
     set(names, [one.idempotencyKey ? `${one.idempotencyKey} · ` : "", h("code", {}, one.id)]);
     priority.show(String(one.priority), "10 is the highest");
     waited.show(first ? span((first - createdAt) / 1000) : final ? "–" : span((now - createdAt) / 1000), first ? "before its first attempt" : final ? "it never started" : "until now");
-    ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", attempts.length === 1 ? "in one attempt" : `in ${count(attempts.length + tried.omitted)} attempts`);
+    ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", inAttempts(attempts.length + tried.omitted));
     whole.show(final && endedAt === null ? "–" : span(((endedAt ?? now) - createdAt) / 1000), final ? "from request to end" : "until now");
     cost.show(count(found.credits.creditsCharged ?? found.credits.creditsToCharge), found.credits.creditsCharged === null ? "to charge" : "charged");
     const failure = one.status === "FAILED" ? found.response?.error : null;
@@ -103,7 +103,7 @@ export function task(content, { rest: [reference] }) {
       ["Tasks ahead", why.tasksAhead === null ? null : `${count(why.tasksAhead)}${why.tasksAheadBounded ? " or more" : ""}`],
       ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (median), ${span(why.estimate.p90Seconds)} (90th percentile)` : "not known"],
       ["Progress", why.progress ? progress(why.progress) : null],
-    ])]);
+    ].filter(([, told]) => told !== null))]);
   };
   let stop = repeat(1.5, look);
   return () => stop();
