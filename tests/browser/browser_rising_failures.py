@@ -108,6 +108,11 @@ def test_the_story_of_an_hour(enter: Enter, site: Site) -> None:
     failed = time.monotonic() - began
     expect(health).to_contain_text(re.compile(r"\d+ % of those that ended.*Since \d\d:\d\d\. See what failed and why"))
     expect(card(page, "Failed")).not_to_have_text("0/s")
+    expect(health).to_contain_text(
+        re.compile(r"\d+ % are MENDED: ImportError in \S*app:mended, line \d+, of 5 organizations")
+    )
+    expect(page.get_by_role("table", name="Failures by cause")).to_contain_text("MENDED")
+    expect(page.get_by_role("progressbar", name=re.compile("^Places of "))).to_be_visible()
     page.get_by_role("link", name="See what failed and why").click()
     row = page.get_by_role("table", name="Groups of failures").get_by_role("row").filter(has_text="MENDED")
     expect(row).to_contain_text(f"{FAILED_IN_AN_HOUR:,}")
@@ -129,6 +134,7 @@ def test_the_story_of_an_hour(enter: Enter, site: Site) -> None:
         expect(page.get_by_text(f"{FAILED_IN_AN_HOUR:,} tasks were run again; that is all of them.")).to_be_visible(
             timeout=60_000
         )
+        expect(page.get_by_role("link", name="See how they end")).to_be_visible()
         eventually(lambda: {name: of(name)[1] for name in counts} == counts, seconds=120)
         cured = time.monotonic() - again
         assert asked[0].startswith(f"Run {FAILED_IN_AN_HOUR:,} tasks again? ")
