@@ -9,18 +9,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 10_000
 INDENT = "  "
+LAST_LEAST = 24
+"""Least width of a last column that is wrapped, in characters."""
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows under a header, with whole numbers right-aligned. Without rows, print ``empty``.
 
-    On a terminal that is narrower than the rows, print each of them as names and values in a few lines.
+    On a terminal that is narrower than the rows, a last column of words is wrapped; if that is not enough, each row is
+    printed as names and values in a few lines.
     """
     rows = [list(row) for row in rows]
     if not rows:
@@ -36,7 +40,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     if sys.stdout.isatty():
         console = Console(highlight=False, markup=False)
         unbounded = console.options.update(max_width=WIDTH_WITHOUT_TERMINAL)
-        if console.measure(table, options=unbounded).maximum > console.width:
+        needed = console.measure(table, options=unbounded).maximum
+        last = max([0, *(cell_len(str(row[-1])) for row in rows if " " in str(row[-1]))])
+        if needed > console.width and needed - last + LAST_LEAST <= console.width:
+            table.columns[-1].no_wrap = False  # A text of words is wrapped in its own column.
+        elif needed > console.width:
             for row in rows:
                 console.print(packed(columns, row, console.width))
             return
