@@ -37,6 +37,7 @@ def test_a_table_that_fits_stays_one_and_a_last_text_is_wrapped(monkeypatch: pyt
     """Only rows that fit in no way are written as names and values."""
     terminal = Terminal()
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # without styles
     monkeypatch.setattr(sys, "stdout", terminal)
 
     print_table(["CHECK", "STATE"], [["database", "ok"]], empty="")
