@@ -1,14 +1,25 @@
 """The demonstration's arithmetic."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
-from fairlane.client import Concurrency, PriorityCount, Status, Task
+from fairlane.client import Concurrency, PriorityCount, Status, Task, TimeWaited
 from fairlane.demo.main import _processors
-from fairlane.demo.measures import Sample, Span, both_waiting, highest_used, rate, service_ms, share_of
-from fairlane.demo.report import Evidence, judge
+from fairlane.demo.measures import (
+    Sample,
+    Span,
+    both_waiting,
+    highest_used,
+    queued_spans,
+    rate,
+    service_ms,
+    share_of,
+    slot_spans,
+)
+from fairlane.demo.report import SHARE_LEAST, Evidence, judge
 from fairlane.demo.sources import TASKS_LEAST, SourceFile, bytes_for, choose_work
 
 
@@ -24,22 +35,36 @@ def a_sample(at: int, *, acme: int, globex: int, done: int = 0) -> Sample:
     return Sample(at=at, statuses=statuses, done={"acme": done, "globex": done})
 
 
-def a_task(*, start: int, end: int, status: str = "COMPLETED") -> Task:
-    """A task that ended."""
+EPOCH = datetime(2030, 1, 31, tzinfo=UTC)
+EPOCH_MS = round(EPOCH.timestamp() * 1000)
+
+
+def a_task(*, queued: int = 0, start: int, end: int, status: str = "COMPLETED") -> Task:
+    """A task that ended: accepted, started and ended so many milliseconds after the epoch of these tests."""
     return Task(
-        id="1", task_type="T", status=status, priority=5, created_at=datetime.now(UTC), latency_ms=1,
-        idempotency_key=None, credits_to_charge=0, credits_charged=0,
-        response={"startedAt": start, "finishedAt": end},
+        id="1", task_type="T", status=status, priority=5, created_at=EPOCH + timedelta(milliseconds=queued),
+        latency_ms=end - start, idempotency_key=None, credits_to_charge=0, credits_charged=0,
+        waited=TimeWaited(for_slot_ms=(start - queued) // 2, for_worker_ms=(start - queued + 1) // 2), response={},
     )  # fmt: skip
 
 
-def test_the_longest_span_with_both_queues_filled_is_found() -> None:
-    """A moment with one queue empty ends a span."""
-    queues = [(0, 5), (3, 3), (3, 0), (2, 2), (2, 1), (1, 1), (1, 0)]
-    samples = [a_sample(at * 100, acme=acme, globex=globex) for at, (acme, globex) in enumerate(queues)]
+def test_when_tasks_were_queued_and_held_slots_is_in_their_records() -> None:
+    """A task that did not start has neither; one that runs holds its slot for an unknown time."""
+    task = a_task(queued=5, start=100, end=130)
+    tasks = [task, structs.replace(task, waited=None), structs.replace(task, latency_ms=None)]
 
-    assert both_waiting(samples) == Span(300, 500)
-    assert both_waiting(samples[:1]) is None
+    assert queued_spans(tasks) == [Span(EPOCH_MS + 5, EPOCH_MS + 100)] * 2
+    assert slot_spans(tasks) == [Span(EPOCH_MS + 100, EPOCH_MS + 130)]
+
+
+def test_the_longest_span_with_both_queues_filled_is_found() -> None:
+    """Each moment with an empty queue ends a span, however short it is; spans that touch are one."""
+    acme = [Span(0, 300), Span(100, 200), Span(300, 600), Span(601, 650)]
+    globex = [Span(50, 120), Span(130, 400), Span(350, 640)]
+
+    assert both_waiting([acme, globex]) == both_waiting([globex, acme]) == Span(130, 600)
+    assert both_waiting([acme, [Span(300, 300)]]) is None
+    assert both_waiting([acme, []]) is None
     assert both_waiting([]) is None
 
 
@@ -75,13 +100,17 @@ def test_the_highest_used_is_found_and_null_is_none() -> None:
     assert highest_used("acme", samples) == 4
 
 
+def queued_from_the_start(**lengths: int) -> dict[str, list[Task]]:
+    """160 tasks of each organization that were accepted together; one starts each 100 ms, and runs for so long."""
+    return {
+        name: [a_task(start=at * 100, end=at * 100 + length) for at in range(160)] for name, length in lengths.items()
+    }
+
+
 def failed_checks(**changes: object) -> list[str]:
     """What a good demonstration fails, with these changes."""
     samples = [a_sample(at * 100, acme=9, globex=9) for at in range(100)]
-    tasks = {
-        "acme": [a_task(start=at * 100, end=at * 100 + 30) for at in range(160)],
-        "globex": [a_task(start=at * 100, end=at * 100 + 90) for at in range(160)],
-    }
+    tasks = queued_from_the_start(acme=30, globex=90)
     good = {"planned": 320, "tasks": tasks, "samples": samples, "recounts": 9, "drifts": [], "seconds": 20.0}
     return [check.name for check in judge(Evidence(**(good | changes))) if not check.held]  # type: ignore[arg-type]
 
@@ -92,7 +121,10 @@ def test_each_promise_fails_alone() -> None:
     odd = Status(2, 0, Concurrency(0, 4), (PriorityCount(5, 1),))
     torn = Sample(at=0, statuses={"acme": odd, "globex": a_status(limit=8)}, done={"acme": 0, "globex": 0})
     full = [a_sample(at * 100, acme=9, globex=9) for at in range(100)]
-    even = {name: [a_task(start=at, end=at + 50) for at in range(0, 16_000, 100)] for name in ("acme", "globex")}
+    even = queued_from_the_start(acme=50, globex=50)
+    never_queued = {
+        name: [structs.replace(task, waited=TimeWaited(0, 0)) for task in owned] for name, owned in even.items()
+    }
     failed = {name: [a_task(start=0, end=10_000, status="FAILED")] for name in ("acme", "globex")}
 
     assert failed_checks() == []
@@ -101,9 +133,25 @@ def test_each_promise_fails_alone() -> None:
     assert failed_checks(tasks=even) == ["fair share"]
     assert failed_checks(planned=321) == ["completed"]
     assert failed_checks(tasks=failed, planned=2) == ["completed"]
-    assert failed_checks(samples=full[:5]) == ["fair share"]
+    assert failed_checks(tasks=never_queued) == ["fair share"]
     assert failed_checks(drifts=[{"organization": "acme"}]) == ["recount"]
     assert failed_checks(recounts=0) == ["recount"]
+
+
+def test_the_share_is_judged_where_the_records_say_that_both_had_tasks_queued() -> None:
+    """Looks are rare on a busy machine: globex ran out of tasks between two of them, and acme took all places."""
+    looks = [a_sample(at, acme=9, globex=9) for at in (0, 8_000, 16_000)]
+    tasks = queued_from_the_start(acme=30, globex=90)
+    tasks["acme"] += [a_task(start=9_000 + at * 100, end=9_900 + at * 100) for at in range(50)]
+    tasks["globex"] = [
+        task if at < 90 else a_task(queued=14_000, start=at * 50 + 10_000, end=at * 50 + 10_090)
+        for at, task in enumerate(tasks["globex"])
+    ]
+    held = {name: slot_spans(owned) for name, owned in tasks.items()}
+
+    assert failed_checks(tasks=tasks, samples=looks, planned=370) == []
+    # The control: over the whole of the time between the looks, the share would not hold.
+    assert share_of("globex", held, Span(EPOCH_MS, EPOCH_MS + 16_000)) < SHARE_LEAST
 
 
 @pytest.mark.parametrize("size", [100_000, 3_000_000, 12_000_000, 80_000_000])

@@ -8,7 +8,6 @@ import ast
 import asyncio
 import os
 import sysconfig
-import time
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -37,32 +36,29 @@ class Rendering(Struct, forbid_unknown_fields=True):
 @app.task("HIGHLIGHT", timeout=60)
 def highlight_source(source: Rendering) -> dict[str, Any]:
     """Render a source file as an HTML page; the result names the page."""
-    started_at = _now()
     text = read_source(source.path)
     page = page_path(source.path, source.style)
     file = _output() / page
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(text, title=source.path, style=source.style), encoding="utf-8")
-    return {"page": str(page), "lines": text.count("\n"), "startedAt": started_at, "finishedAt": _now()}
+    return {"page": str(page), "lines": text.count("\n")}
 
 
 @app.task("OUTLINE", timeout=60)
 def outline_source(source: Rendering) -> dict[str, Any]:
     """List the classes and functions of a source file with their line numbers."""
-    started_at = _now()
     outline = outline_of(read_source(source.path))
-    return {"path": source.path, "outline": outline, "startedAt": started_at, "finishedAt": _now()}
+    return {"path": source.path, "outline": outline}
 
 
 @app.task("READ_SLOWLY", timeout=60, attempts=1)
 async def read_slowly(source: Rendering, context: Context) -> dict[str, Any]:
     """Count the lines of a source file, with pauses and progress: to be looked at, and easy on the machine."""
-    started_at = _now()
     lines = read_source(source.path).count("\n")
     for step in range(1, SLOW_STEPS + 1):
         context.progress(step * lines // SLOW_STEPS, max(lines, 1), source.path)
         await asyncio.sleep(SLOW_SECONDS / SLOW_STEPS)
-    return {"path": source.path, "lines": lines, "startedAt": started_at, "finishedAt": _now()}
+    return {"path": source.path, "lines": lines}
 
 
 def read_source(path: str) -> str:
@@ -115,7 +111,3 @@ def _output() -> Path:
     if not folder:
         raise Fail("NO_OUTPUT_FOLDER", f"the server was started without {OUTPUT_VARIABLE}")
     return Path(folder)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlane.client import Status
+from fairlane.client import Status, Task
 
 RATE_MS = 3_000
 """Time over which tasks per second are shown, in milliseconds."""
@@ -31,28 +31,60 @@ class Span(Struct, frozen=True):
         return (self.end - self.start) / 1000
 
 
-def both_waiting(samples: Sequence[Sample]) -> Span | None:
+def queued_spans(tasks: Iterable[Task]) -> list[Span]:
+    """Return when each started task was queued, as the server recorded it."""
+    return [Span(_accepted_ms(task), _started_ms(task)) for task in tasks if task.waited is not None]
+
+
+def slot_spans(tasks: Iterable[Task]) -> list[Span]:
+    """Return when each ended task held its slot, as the server recorded it."""
+    started = [(_started_ms(task), task.latency_ms) for task in tasks if task.waited is not None]
+    return [Span(start, start + latency) for start, latency in started if latency is not None]
+
+
+def _accepted_ms(task: Task) -> int:
+    return round(task.created_at.timestamp() * 1000)
+
+
+def _started_ms(task: Task) -> int:
+    waited = task.waited
+    assert waited is not None
+    return _accepted_ms(task) + waited.for_slot_ms + waited.for_worker_ms
+
+
+def both_waiting(queued: Iterable[Sequence[Span]]) -> Span | None:
     """Return the longest span during which every organization had queued tasks, or None if there was none."""
-    longest: Span | None = None
-    start: int | None = None
-    for sample in samples:
-        if not all(status.queued_tasks > 0 for status in sample.statuses.values()):
-            start = None
-            continue
-        start = sample.at if start is None else start
-        if longest is None or sample.at - start > longest.end - longest.start:
-            longest = Span(start, sample.at)
-    return longest
+    common: list[Span] | None = None
+    for spans in queued:
+        own = _joined(spans)
+        common = own if common is None else _overlaps(common, own)
+    return max(common or (), key=lambda span: span.seconds, default=None)
 
 
-def service_ms(runs: Iterable[Span], within: Span) -> int:
-    """Return the time that handlers ran inside a span."""
-    return sum(max(0, min(run.end, within.end) - max(run.start, within.start)) for run in runs)
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Return the time that any of these spans covers, in order, as few spans."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.start):
+        if joined and span.start <= joined[-1].end:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
+        else:
+            joined.append(span)
+    return joined
 
 
-def share_of(name: str, runs: Mapping[str, Sequence[Span]], within: Span) -> float:
+def _overlaps(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
+    cut = (Span(max(one.start, other.start), min(one.end, other.end)) for one in some for other in others)
+    return [span for span in cut if span.start < span.end]
+
+
+def service_ms(held: Iterable[Span], within: Span) -> int:
+    """Return the time for which slots were held inside a span."""
+    return sum(max(0, min(one.end, within.end) - max(one.start, within.start)) for one in held)
+
+
+def share_of(name: str, held: Mapping[str, Sequence[Span]], within: Span) -> float:
     """Return one organization's share of all service inside a span; 0.0 if there was none."""
-    service = {owner: service_ms(spans, within) for owner, spans in runs.items()}
+    service = {owner: service_ms(spans, within) for owner, spans in held.items()}
     total = sum(service.values())
     return service[name] / total if total else 0.0
 
