@@ -1,6 +1,10 @@
 """A report that cannot be written, or that the server refuses, costs its own attempt and no other."""
 
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -49,10 +53,30 @@ class Worker:
         )
 
 
-@pytest.fixture(autouse=True)
-def _exchanges_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop of a test cancels at its end the tasks that it finds."""
-    monkeypatch.setattr(exchange_module, "hidden_task", lambda loop, work: loop.create_task(work))
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Task[Any]]:
+    """The exchanges that loops of this test have sent."""
+    sent: list[asyncio.Task[Any]] = []
+
+    def noted(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        sent.append(loop.create_task(work))
+        return sent[-1]
+
+    monkeypatch.setattr(exchange_module, "hidden_task", noted)
+    return sent
+
+
+@asynccontextmanager
+async def a_worker(path: Path, exchanges: list[asyncio.Task[Any]]) -> AsyncIterator[tuple[Strict, Worker]]:
+    """A worker and its server. As at the end of a worker process, no connection is closed below an exchange."""
+    server = Strict(path / "worker.sock")
+    async with a_server(path, server):
+        worker = Worker(server)
+        yield server, worker
+        for exchange in exchanges:
+            exchange.cancel()
+        await asyncio.gather(*exchanges, return_exceptions=True)
+        await worker.connection.close()
 
 
 def completed(lease: str, **changes: object) -> ReportBody:
@@ -61,11 +85,11 @@ def completed(lease: str, **changes: object) -> ReportBody:
 
 
 @pytest.mark.parametrize("status", [400, 413])
-async def test_a_refused_report_costs_its_own_attempt(short_path: Path, status: int) -> None:
+async def test_a_refused_report_costs_its_own_attempt(
+    short_path: Path, exchanges: list[asyncio.Task[Any]], status: int
+) -> None:
     """Whatever else is in the exchange arrives as it was; the handler that completed is not run again."""
-    server = Strict(short_path / "worker.sock")
-    async with a_server(short_path, server):
-        worker = Worker(server)
+    async with a_worker(short_path, exchanges) as (server, worker):
         leases = [server.put("ANY") for _ in range(40)]
         worker.loop.begin()
         await eventually(lambda: len(worker.started) == 40)
@@ -87,14 +111,13 @@ async def test_a_refused_report_costs_its_own_attempt(short_path: Path, status: 
         assert report.failure.code == "RESULT_NOT_SERIALIZABLE"
         assert str(status) in report.cause
     assert worker.failures == []
-    await worker.connection.close()
 
 
-async def test_a_report_that_cannot_be_written_costs_its_own_attempt(short_path: Path) -> None:
+async def test_a_report_that_cannot_be_written_costs_its_own_attempt(
+    short_path: Path, exchanges: list[asyncio.Task[Any]]
+) -> None:
     """The server hears of it without what cannot be written; a failed attempt may be tried again."""
-    server = Strict(short_path / "worker.sock")
-    async with a_server(short_path, server):
-        worker = Worker(server)
+    async with a_worker(short_path, exchanges) as (server, worker):
         leases = [server.put("ANY") for _ in range(3)]
         worker.loop.begin()
         await eventually(lambda: len(worker.started) == 3)
@@ -107,14 +130,13 @@ async def test_a_report_that_cannot_be_written_costs_its_own_attempt(short_path:
     assert [server.reports[lease].outcome for lease in leases] == ["completed", "failed", "completed"]
     assert (server.reports[leases[1]].retry, server.reports[leases[1]].pause_seconds) == (True, None)
     assert worker.failures == []
-    await worker.connection.close()
 
 
-async def test_a_server_that_refuses_everything_ends_the_worker(short_path: Path) -> None:
+async def test_a_server_that_refuses_everything_ends_the_worker(
+    short_path: Path, exchanges: list[asyncio.Task[Any]]
+) -> None:
     """There is an end to leaving out."""
-    server = Strict(short_path / "worker.sock")
-    async with a_server(short_path, server):
-        worker = Worker(server)
+    async with a_worker(short_path, exchanges) as (server, worker):
         lease = server.put("ANY")
         worker.loop.begin()
         await eventually(lambda: worker.started == [lease])
@@ -124,4 +146,3 @@ async def test_a_server_that_refuses_everything_ends_the_worker(short_path: Path
         await eventually(lambda: worker.failures)
 
     assert [type(failure).__name__ for failure in worker.failures] == ["ContentRefused"]
-    await worker.connection.close()
