@@ -73,9 +73,11 @@ async def a_worker(path: Path, exchanges: list[asyncio.Task[Any]]) -> AsyncItera
     async with a_server(path, server):
         worker = Worker(server)
         yield server, worker
-        for exchange in exchanges:
-            exchange.cancel()
-        await asyncio.gather(*exchanges, return_exceptions=True)
+        # A turn that is due sends one more.
+        while open_now := [exchange for exchange in exchanges if not exchange.done()]:
+            for exchange in open_now:
+                exchange.cancel()
+            await asyncio.gather(*open_now, return_exceptions=True)
         await worker.connection.close()
 
 
