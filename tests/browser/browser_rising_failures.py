@@ -67,7 +67,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.mark.timeout(240)
 def test_the_story_of_an_hour(enter: Enter, site: Site) -> None:
     """A handler begins to fail: the overview says so within seconds, the group shows why, and after the cure one
-    click runs every task again, each once."""
+    click runs every task again, each once. What waits of the type is canceled with another."""
     share, more = divmod(FAILED_IN_AN_HOUR, len(OWNERS))
     counts = {name: share + (number < more) for number, name in enumerate(OWNERS)}
     page = enter(key=site.admin_key)
@@ -141,6 +141,14 @@ def test_the_story_of_an_hour(enter: Enter, site: Site) -> None:
         page.get_by_role("button", name="Run all again").click()
         expect(page.get_by_text("No failed task is left to run again.")).to_be_visible()
         assert {name: of(name) for name in counts} == {name: (number, number) for name, number in counts.items()}
+
+        site.admin("PATCH", f"organizations/{name}", paused=True)
+        waits = [{"taskType": "MENDED", "payload": {"n": n}} for n in range(3)]
+        site.api.post("/v1/async/task/batch", json=waits, headers={"authorization": f"Bearer {key}"})
+        page.once("dialog", accept)
+        page.get_by_role("button", name="Cancel what waits of this type").click()
+        expect(page.get_by_text("3 tasks were canceled; that is all of them.")).to_be_visible(timeout=15_000)
+        assert asked[1].startswith("Cancel 3 tasks of the type MENDED? ")
     finally:
         CURED.unlink()
     print(f"told after {said:.1f} s, failed after {failed:.1f} s, run again in {cured:.1f} s")

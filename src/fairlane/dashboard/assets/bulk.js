@@ -8,9 +8,9 @@ const REASONS = { ALREADY_RETRIED: "were run again before", TASK_CANCELED: "were
   ORGANIZATION_DISABLED: "belong to a disabled organization", STATUS_CHANGED: "had changed their status" };
 
 // Returns buttons for what can be done with the tasks of a filter, and a place that shows how far it is.
-// `chosen` returns the filter, in the names of the API; `owner`, the organization as the question says it; `seen`, the address of a
+// `names` are the words of the buttons; `chosen` returns the filter, in the names of the API; `owner`, the organization as the question says it; `seen`, the address of a
 // page that shows how they end, or null.
-export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = async () => {}, owner = () => "", seen = () => null }) {
+export function bulk(operator, { kinds = ["retry", "cancel"], names = { retry: "Run all again…", cancel: "Cancel all…" }, chosen, after = async () => {}, owner = () => "", seen = () => null }) {
   const base = operator ? "/admin/v1/tasks" : "/v1/async/tasks", told = h("div", { role: "status" });
   let stop = () => {};
   const begin = async (kind) => {
@@ -39,7 +39,6 @@ export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = as
       if (!running) stop();
     });
   };
-  const names = { retry: "Run all again…", cancel: "Cancel all…" };
   const buttons = kinds.map((kind) => button(names[kind], () => begin(kind), kind === "cancel" ? "danger" : ""));
   // Only what can be done with tasks of this status is offered; an empty status is any.
   const offer = (status) => kinds.forEach((kind, index) => { buttons[index].hidden = !(kind === "retry" ? ["", "FAILED"] : ["", "QUEUED", "PROCESSING"]).includes(status); });

@@ -106,8 +106,11 @@ function group(content, operator, chosen) {
   const heading = h("h1", {}, "Failures"), cause = h("p", { class: "long" }), summary = h("section"), sample = h("section");
   let type = null;
   const hourly = chart("Failures", { note: "in each hour", live: true, series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
-  const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }), seen: () => (type ? `#/tasks?type=${encodeURIComponent(type)}&during=1` : null) }), acts = h("div", { class: "row", hidden: true }, again.buttons);
-  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told,
+  const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }), seen: () => (type ? `#/tasks?type=${encodeURIComponent(type)}&during=1` : null) });
+  // What has failed is over; what waits would fail next.
+  const waiting = bulk(operator, { kinds: ["cancel"], names: { cancel: "Cancel what waits of this type…" }, chosen: () => ({ type, status: "QUEUED" }), owner: () => ` of the type ${type}` });
+  const acts = h("div", { class: "row" }, again.buttons, waiting.buttons);
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told, waiting.told,
     h("div", { class: "charts" }, hourly.element), h("div", { class: "two" }, summary, sample));
   // The payload of the sample, by its task: read once, so that what a reader unfolded stays.
   const given = new Map();
@@ -116,7 +119,8 @@ function group(content, operator, chosen) {
     if (!one) { set(cause, ["Nothing of this group failed in the last seven days."]); return; }
     heading.textContent = one.type ?? "Other failures";
     ({ type } = one);
-    acts.hidden = !one.failures;
+    again.buttons[0].hidden = !one.failures;
+    waiting.buttons[0].hidden = !type;
     set(cause, [causeOf(operator, one)]);
     set(summary, [h("h2", {}, "What they have in common"), facts([
       ["How they ended", one.ending ? badge(one.ending) : null], ["Code", one.code ? h("code", {}, one.code) : null],
@@ -132,7 +136,7 @@ function group(content, operator, chosen) {
     const last = Math.floor(Date.now() / HOUR), hours = Array.from({ length: 24 }, (_, index) => (last - 23 + index) * HOUR), by = new Map(one.hours.map((hour) => [hour.at, hour]));
     hourly.show({ times: hours, step: HOUR, until: Date.now(), values: [hours.map((at) => by.get(at)?.failures ?? 0), hours.map((at) => by.get(at)?.retried ?? 0)] });
   });
-  return () => { stop(); again.leave(); };
+  return () => { stop(); again.leave(); waiting.leave(); };
 }
 
 // Failures over a span as small bars, the newest at the right.
