@@ -48,7 +48,9 @@ class Target(NamedTuple):
 
 
 TARGETS = {
-    "rules": Target(("rules/*.py",), ("tests/test_rules.py",)),
+    "rules": Target(
+        ("rules/*.py",), ("tests/test_rules.py", "tests/test_pulse_rules.py", "tests/test_ending_rules.py")
+    ),
     "settling": Target(
         ("store/settling.py",),
         (
