@@ -40,7 +40,7 @@ EPOCH_MS = round(EPOCH.timestamp() * 1000)
 
 
 def a_task(*, queued: int = 0, start: int, end: int, status: str = "COMPLETED") -> Task:
-    """A task that ended: accepted, started and ended so many milliseconds after the epoch of these tests."""
+    """A task that ended: accepted, started and ended at these milliseconds after the epoch of these tests."""
     return Task(
         id="1", task_type="T", status=status, priority=5, created_at=EPOCH + timedelta(milliseconds=queued),
         latency_ms=end - start, idempotency_key=None, credits_to_charge=0, credits_charged=0,
@@ -101,7 +101,7 @@ def test_the_highest_used_is_found_and_null_is_none() -> None:
 
 
 def queued_from_the_start(**lengths: int) -> dict[str, list[Task]]:
-    """160 tasks of each organization that were accepted together; one starts each 100 ms, and runs for so long."""
+    """160 tasks of each organization that were accepted together; one starts each 100 ms, for these milliseconds."""
     return {
         name: [a_task(start=at * 100, end=at * 100 + length) for at in range(160)] for name, length in lengths.items()
     }

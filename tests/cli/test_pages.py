@@ -44,7 +44,7 @@ BY_A_TEST_OF_ITS_OWN = {
     "docs/reference/worker-protocol.md": "tests/served/test_node_worker.py",
     "examples/README.md": "tests/served",
 }
-"""Pages, or folders of pages, whose commands another test starts, with other addresses."""
+"""Pages, or folders of pages, with commands that another test starts, with other addresses."""
 
 NOT_RUN = {
     "docs/benchmarks.md": "minutes to hours; the smoke form of every benchmark is a test",
@@ -65,30 +65,30 @@ FAIRLANE_API_KEY=$key fairlane submit COUNT_WORDS --payload '{"text": "one"}' --
 
 
 @pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A port for the private listener, free a moment ago."""
+def private_address(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the private listener will be; the port was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
     monkeypatch.setenv("FAIRLANE_ADMIN_PORT", port)
-    return {"admin": port}
+    return f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
-def server(ports: dict[str, str], tmp_path: Path) -> Iterator[RunningServer]:
+def server(private_address: str, tmp_path: Path) -> Iterator[RunningServer]:
     """A server of the quick start with a worker and a private listener."""
     yield from running(tmp_path, "--workers", "1")
 
 
 def test_the_commands_of_the_pages_run_as_they_stand(
-    server: RunningServer, tmp_path: Path, ports: dict[str, str]
+    server: RunningServer, tmp_path: Path, private_address: str
 ) -> None:
     """Each page with an organization of its own; no command fails."""
     shutil.copy(ROOT / "docs" / "api" / "openapi.json", tmp_path)
     (tmp_path / "admin.key").write_text(ADMIN_KEY)
     replaced = {
         "http://127.0.0.1:8000": server.address,
-        "http://127.0.0.1:8001": f"http://127.0.0.1:{ports['admin']}",
-        "https://fairlane.internal:8001": f"http://127.0.0.1:{ports['admin']}",
+        "http://127.0.0.1:8001": private_address,
+        "https://fairlane.internal:8001": private_address,
         "/etc/fairlane": str(tmp_path),
         "/var/backups": str(tmp_path),
     }

@@ -37,7 +37,6 @@ class Signs(Struct, frozen=True, kw_only=True):
     """Since when the first open webhook message has been due, or None if none is open."""
     worker_trouble: str | None
     """Why no worker of this server's own can start."""
-    """Workers of all machines that cannot start, the longest lasting first."""
     disk_full: bool
 
 

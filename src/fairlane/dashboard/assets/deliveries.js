@@ -2,7 +2,7 @@
 
 import { ask, get, repeat, serverTime } from "./api.js";
 import { AGES, paged } from "./filters.js";
-import { badge, button, card, fill, h, notice, rowsOf, set, submits } from "./dom.js";
+import { badge, button, card, field, fill, h, notice, rowsOf, set, submits } from "./dom.js";
 import { count, lately, several, share, since, span } from "./format.js";
 import { remember } from "./organizations.js";
 
@@ -90,10 +90,9 @@ export function deliveries(content, { query }) {
     notice("The test event is on its way.");
     await pages.look();
   });
-  const named = (input, name) => h("span", { class: "field" }, h("label", { for: input.id, class: "quiet" }, name), input);
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Webhooks"), test), h("div", { class: "cards" }, cards.map((one) => one.element)),
     h("section", {}, h("h2", {}, "Hosts"), hosts.element, more),
-    h("section", {}, h("h2", {}, "Deliveries"), h("div", { class: "row fields" }, named(status, "Status"), named(to, "To begins with"), named(task, "Task id"), named(during, "Created in")), list.element, pages.element));
+    h("section", {}, h("h2", {}, "Deliveries"), h("div", { class: "row fields" }, field(status, "Status"), field(to, "To begins with"), field(task, "Task id"), field(during, "Created in")), list.element, pages.element));
   return repeat(3, async () => { await look(); if (pages.isFirst()) await pages.look(); });
 }
 

@@ -85,6 +85,9 @@ export function set(element, content) {
 export const facts = (pairs) =>
   h("dl", { class: "facts" }, pairs.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value ?? "–")]));
 
+// Returns an input below its name, as filters have it.
+export const field = (input, name) => h("span", { class: "field" }, h("label", { for: input.id, class: "quiet" }, name), input);
+
 // Returns a number with its name. `show` takes text or nodes, and a note below it.
 export function card(name, note = "") {
   const value = h("dd", {}, "–");

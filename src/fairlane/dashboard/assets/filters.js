@@ -1,6 +1,6 @@
 // What the lists of tasks share: the filters, which stand in the address, and the pages.
 
-import { button, fill, h, notice } from "./dom.js";
+import { button, field, fill, h, notice } from "./dom.js";
 import { remember } from "./organizations.js";
 
 const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
@@ -15,8 +15,7 @@ export function filters(query, operator, changed) {
   const organization = text("organization", "all", 16), type = text("type", "any", 16), code = text("code", "any", 14), key = text("key", "anything", 14);
   status.value = STATUSES.includes(query.get("status")) ? query.get("status") : "";
   during.value = AGES[query.get("during")] ? query.get("during") : "";
-  const named = (input, name) => h("span", { class: "field" }, h("label", { for: input.id, class: "quiet" }, name), input);
-  const keys = named(key, "Key begins with"), owner = () => (operator ? organization.value.trim() : "");
+  const keys = field(key, "Key begins with"), owner = () => (operator ? organization.value.trim() : "");
   const prepare = () => { keys.hidden = operator && !owner(); };
   const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value));
   const chosen = () => given({ organization: owner(), status: status.value, type: type.value.trim(), code: code.value.trim(), [operator ? "idempotency_key_prefix" : "idempotencyKeyPrefix"]: keys.hidden ? "" : key.value,
@@ -24,7 +23,7 @@ export function filters(query, operator, changed) {
   const kept = () => given({ organization: owner(), status: status.value, type: type.value.trim(), code: code.value.trim(), key: keys.hidden ? "" : key.value, during: during.value });
   for (const one of [organization, status, during, type, code, key]) one.addEventListener("change", () => { prepare(); remember("tasks", kept()); changed(); });
   prepare();
-  const parts = [operator ? named(organization, "Organization") : null, named(status, "Status"), named(type, "Type"), named(code, "Code"), keys, named(during, "Accepted in")];
+  const parts = [operator ? field(organization, "Organization") : null, field(status, "Status"), field(type, "Type"), field(code, "Code"), keys, field(during, "Accepted in")];
   return { parts, chosen, status: () => status.value, owner };
 }
 

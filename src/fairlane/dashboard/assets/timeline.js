@@ -11,7 +11,8 @@ export const ENDINGS = {
 const LABEL_LEAST = 0.12;
 const GOOD = "good", BAD = "bad", WARN = "warn", QUIET = "quiet";
 
-// One thing that happened: { at, until, kind, title, notes, band }. Without `band` it has no part in the band.
+// One thing that happened: { at, until, kind, title, notes, band, label }. Without `band` it has no part in the band; `label` is what it
+// is called there, if not by its title.
 export function steps({ createdAt, runAt = null, note = "", status, attempts, omitted = 0, endedAt = null, failure = null, why = null, tries = [], url = "" }, now) {
   const found = [{ at: createdAt, kind: QUIET, title: "Accepted", notes: [note] }];
   let free = runAt && runAt > createdAt ? runAt : createdAt;
@@ -19,12 +20,12 @@ export function steps({ createdAt, runAt = null, note = "", status, attempts, om
   if (omitted) found.push({ at: attempts[0]?.startedAt ?? createdAt, kind: QUIET, title: `${omitted} earlier attempts are no longer kept`, notes: [] });
   attempts.forEach((one, index) => {
     if (one.startedAt > free) found.push({ at: free, until: one.startedAt, kind: QUIET, title: "Waited", notes: waitedFor(one.waited, one.startedAt - free, index), band: "waited" });
-    const over = one.endedAt !== null, last = one.endedAt ?? now, good = one.ending === "COMPLETED" || !over;
-    found.push({ at: one.startedAt, until: last, kind: over ? (one.ending === "COMPLETED" ? GOOD : one.ending === "HANDED_BACK" ? WARN : BAD) : WARN, title: `Attempt ${one.number} ${over ? ENDINGS[one.ending] ?? one.ending : "runs"}${one.code ? `: ${one.code}` : ""}`,
+    const over = one.endedAt !== null, last = one.endedAt ?? now, good = one.ending === "COMPLETED" || !over, label = `Attempt ${one.number} ${over ? ENDINGS[one.ending] ?? one.ending : "runs"}`;
+    found.push({ at: one.startedAt, until: last, kind: over ? (one.ending === "COMPLETED" ? GOOD : one.ending === "HANDED_BACK" ? WARN : BAD) : WARN, title: `${label}${one.code ? `: ${one.code}` : ""}`, label,
       notes: [one.message, one.cause, one.worker && `worker ${one.worker}`], band: over ? (good ? GOOD : BAD) : "running" });
     free = last;
     if (one.dueAt && one.dueAt > last) {
-      found.push({ at: last, until: Math.min(one.dueAt, now), kind: WARN, title: "Pause before the next attempt", notes: [one.dueAt > now ? `until ${clock(one.dueAt, true)}` : null], band: "later" });
+      found.push({ at: last, until: Math.min(one.dueAt, now), kind: WARN, title: "Pause before the next attempt", label: "Pause", notes: [one.dueAt > now ? `until ${clock(one.dueAt, true)}` : null], band: "later" });
       free = Math.min(one.dueAt, now);
     }
   });
@@ -55,7 +56,7 @@ export function timeline() {
       part.className = one.band;
       part.style.flexGrow = one.until - one.at;
       part.title = `${one.title}: ${span((one.until - one.at) / 1000)}`;
-      set(part, (one.until - one.at) / whole < LABEL_LEAST ? [] : [h("span", {}, `${one.title.replace(" before the next attempt", "").replace(/:.*/, "")} ${span((one.until - one.at) / 1000)}`)]);
+      set(part, (one.until - one.at) / whole < LABEL_LEAST ? [] : [h("span", {}, `${one.label ?? one.title} ${span((one.until - one.at) / 1000)}`)]);
     });
     band.hidden = !parts.length;
     band.setAttribute("aria-label", parts.map((one) => `${one.title}: ${span((one.until - one.at) / 1000)}`).join("; "));
