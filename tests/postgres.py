@@ -9,6 +9,7 @@ import atexit
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import cache, partial
@@ -32,6 +33,8 @@ RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 
 NO_TABLES = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 VERSIONS = [version for version, _, _ in load_migrations("postgres")]
+
+PROMOTED_SECONDS = 30.0
 
 _numbers = itertools.count(1)
 _free: list[str] = []
@@ -80,6 +83,24 @@ async def execute(address: str, sql: str) -> None:
         await connection.execute(sql)
     finally:
         await connection.close()
+
+
+async def promoted(address: str) -> None:
+    """Promote the standby at this address, also one that just starts again, and return when it accepts writes.
+
+    Does not wait inside ``pg_promote``: recovery may wait for the snapshot of that statement, for half a minute.
+    """
+    give_up_at = time.monotonic() + PROMOTED_SECONDS
+    while True:
+        try:
+            await execute(address, "CREATE TEMPORARY TABLE promoted ()")
+            return
+        except (asyncpg.PostgresError, OSError):
+            if time.monotonic() > give_up_at:
+                raise
+        with suppress(asyncpg.PostgresError, OSError):
+            await execute(address, "SELECT pg_promote(false)")
+        await asyncio.sleep(0.05)
 
 
 def at_once(work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:

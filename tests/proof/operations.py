@@ -27,7 +27,7 @@ import asyncpg
 from tests.api.house import Customer, House, Session
 from tests.cluster import Cluster, join
 from tests.deploy.pooler import BOUNCER, Pooler
-from tests.postgres import at_once, execute
+from tests.postgres import at_once, execute, promoted
 
 CUSTOMERS = 3
 PAUSE_SECONDS = 0.02
@@ -312,16 +312,7 @@ def promote(scene: Scene, *, behind: bool) -> None:
         scene.cluster.stop(signal.SIGQUIT)
         for pid in receivers:
             os.kill(pid, signal.SIGKILL)
-        promoted = partial(execute, standby.address, "SELECT pg_promote()")
-        give_up_at = time.monotonic() + 30
-        while True:  # the receiver of a standby starts again when it was killed
-            try:
-                at_once(promoted)
-                break
-            except (asyncpg.PostgresError, OSError):
-                if time.monotonic() > give_up_at:
-                    raise
-                time.sleep(0.05)
+        at_once(partial(promoted, standby.address))
         back = time.monotonic()
         scene.load.pass_by(BACK_SECONDS)
         scene.judge(begun, back, away=False)
