@@ -159,12 +159,21 @@ MUTANTS = (
            "tests/store/test_fairness.py::test_an_idle_organization_banks_no_credit"),
     Mutant("an attempt that was short is charged as estimated", "store/settling.py",
            "sum(took_ms) - sum([lease.estimate_ms for lease in leases])", "0",
-           "tests/store/test_fairness.py::test_slow_tasks_are_charged_for_what_they_took"),
+           "tests/store/test_fairness.py::test_slow_tasks_of_a_type_are_charged_for_what_they_took"),
     # Commits, adapters, outages ---------------------------------------------------------------------------------------
     Mutant("commits are not synced", "store/sqlite/opening.py",
            'connection.execute("PRAGMA synchronous = FULL")', 'connection.execute("PRAGMA synchronous = NORMAL")',
            "tests/store/test_sqlite.py::test_acknowledged_means_synced "
            "tests/proof/test_power_cuts.py::test_no_power_cut_loses_what_was_acknowledged"),
+    Mutant("a transaction commits after it was called undone", "store/sql/connection.sql",
+           "SELECT 1 / count(*) FROM marked", "SELECT 1 + count(*) FROM marked",
+           "tests/store/test_lost_commits.py::test_what_was_not_committed_can_no_longer_commit"),
+    Mutant("a commit that was called undone is called committed when it is asked for again", "store/sql/connection.sql",
+           "THEN 1 ELSE last_commit.undone END", "THEN 1 ELSE 0 END",
+           "tests/store/test_lost_commits.py::test_what_was_not_committed_can_no_longer_commit"),
+    Mutant("a commit without an answer counts as committed", "store/postgres/commits.py",
+           "return not undone", "return True",
+           "tests/store/test_lost_commits.py::test_a_transaction_is_not_taken_for_another_of_the_same_number"),
     Mutant("a server writes on after a failed sync", "store/sqlite/writing.py",
            "                self.break_off(error)\n            if self.connection.in_transaction:",
            "                pass\n            if self.connection.in_transaction:",
@@ -174,7 +183,7 @@ MUTANTS = (
            "tests/store/test_reads.py::test_a_long_read_does_not_let_the_log_grow_for_ever "
            "tests/store/test_reads.py::test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever"),
     Mutant("a commit without an answer counts as done", "store/postgres/writing.py",
-           "            if attempt.changed and not self._committed(attempt.identity):\n"
+           "            if attempt.changed and not self._committed(attempt.number):\n"
            '                raise ConnectionResetError("the transaction was not committed") from error',
            "            pass",
            "tests/store/test_postgres.py::test_a_commit_without_an_answer_is_looked_up"),
@@ -203,8 +212,8 @@ MUTANTS = (
            "WHERE NOT (started_at >= :since AND started_at <= :now);", "WHERE :since <= :now + 10000000;",
            "tests/store/test_sessions.py::test_a_lease_taken_before_a_jump_is_noticed_keeps_its_deadline"),
     Mutant("the moment of a lock wait is the transaction's begin", "store/sql/connection.sql",
-           "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current",
-           "SELECT (extract(epoch FROM now()) * 1000)::bigint, pg_current",
+           "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint;",
+           "SELECT (extract(epoch FROM now()) * 1000)::bigint;",
            "tests/store/test_changes_at_once.py"
            "::test_what_waited_for_a_lock_is_as_old_as_the_lock_let_it_become"),
     # Waiting exchanges and hints --------------------------------------------------------------------------------------

@@ -94,9 +94,9 @@ def test_both_databases_have_the_same_statements_and_migrations() -> None:
 
     assert sqlite - postgres == set()
     assert postgres - sqlite == {
-        "find_dead_rows", "find_fate", "find_heads_ahead", "find_identity", "find_oldest_transaction",
-        "find_references", "find_safety", "find_statuses", "find_transaction", "find_working", "limit_transaction",
-        "lock_schema_version", "notify", "read_clock", "steady_plans",
+        "decide_commit", "delete_last_commits", "find_dead_rows", "find_heads_ahead", "find_identity",
+        "find_oldest_transaction", "find_references", "find_safety", "find_statuses", "find_working",
+        "limit_transaction", "lock_schema_version", "mark_commit", "notify", "read_clock", "steady_plans",
     }  # fmt: skip
     assert [one[:2] for one in load_migrations("sqlite")] == [one[:2] for one in load_migrations("postgres")]
 

@@ -30,7 +30,7 @@ class Trips:
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self._writer = adapter_of(store).writer
         self.count = 0
-        # The real clock is read from the database, with the transaction's identity.
+        # The real clock is read from the database.
         monkeypatch.setattr(adapter_of(store).asking.clock, "moved", None)
         answers, ask = Connection.answers, Line.ask
 

@@ -123,7 +123,7 @@ NOT_HERE = {
     # Erasing goes through all of one organization.
     "find_organization_leases", "find_organization_tasks", "find_organization_deliveries",
     # PostgreSQL's own.
-    "find_references", "find_safety", "find_fate", "find_dead_rows", "find_transaction", "read_clock",
+    "find_references", "find_safety", "find_dead_rows", "read_clock",
     "find_identity", "find_oldest_transaction", "find_working", "notify", "lock_schema_version",
     "limit_transaction", "steady_plans",
 }  # fmt: skip

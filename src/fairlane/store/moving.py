@@ -15,7 +15,7 @@ from fairlane.store.database import Loading, Source, Table, Target
 from fairlane.store.recount import count_states, recount
 from fairlane.store.statements import Operation, Row, rows
 
-NOT_CARRIED = frozenset({"schema_version"})
+NOT_CARRIED = frozenset({"schema_version", "last_commit"})
 """Tables that are not copied: each database has its own."""
 MADE_BY_MIGRATIONS = frozenset({"installation"})
 """Tables that have a row from the beginning; the source's row replaces it."""

@@ -25,8 +25,8 @@ Sent = tuple[NumberedStatement, Arguments]
 class TransactionTry(Struct):
     """The state of one try of a transaction."""
 
-    identity: str | None = None
-    """The transaction's identity, once it is known."""
+    number: int = 0
+    """Its number among the transactions of this server."""
     changed: bool = False
     """A change was sent. Without one it does not matter whether it is committed."""
     asked_at: float = 0.0
@@ -76,10 +76,8 @@ class Asking:
             found.append((statement, statement.arguments(one.parameters)))
         return found
 
-    def found(
-        self, query: Query[Any], answers: Sequence[Rows], *, asked_at: int, attempt: TransactionTry | None = None
-    ) -> Rows:
-        """Return what an operation receives for its query, made of bare rows; note the transaction's identity."""
+    def found(self, query: Query[Any], answers: Sequence[Rows], *, asked_at: int) -> Rows:
+        """Return what an operation receives for its query, made of bare rows."""
         left = iter(answers)
         found: list[Any] = []
         for one in parts(query):
@@ -89,11 +87,9 @@ class Asking:
             elif self.clock.moved is not None:
                 found.append([self.clock.moved()])
             else:
-                [(at, identity)] = next(left)
+                [(at,)] = next(left)
                 self.clock.learn(at, asked_at)
                 found.append([at])
-                if attempt is not None:
-                    attempt.identity = identity
         return found if query.name == TOGETHER else found[0]
 
 

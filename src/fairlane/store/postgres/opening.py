@@ -60,6 +60,7 @@ class Opening:
             if not migrates:
                 await self.refuse_older(connection)
             await self.migrate(connection)
+            await self.ask(connection, "delete_last_commits")
 
     async def inspect(self) -> Schema:
         """Return the version of its schema. Changes nothing.

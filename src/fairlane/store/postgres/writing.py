@@ -19,6 +19,7 @@ from fairlane.errors import LocksHeld, StoreFault, StoreUnreachable
 from fairlane.store.batching import TRY_SECONDS, PendingWrite, PluralOperation, by_operation
 from fairlane.store.effects import Effects
 from fairlane.store.postgres.asking import STATEMENT_SECONDS, Asking, TransactionTry, parts
+from fairlane.store.postgres.commits import COMMIT, Commits
 from fairlane.store.postgres.connection import LOST, Connection
 from fairlane.store.postgres.connector import Connector
 from fairlane.store.postgres.locks import LOCK, LOCK_FREE, HeldRows
@@ -35,7 +36,6 @@ PAUSE_SECONDS = 0.01
 PAUSE_SECONDS_MOST = 0.2
 
 BEGIN = plain("begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-COMMIT = plain("commit", "COMMIT")
 ROLLBACK = plain("rollback", "ROLLBACK")
 LOCK_TIMEOUT, LOCK_TIMEOUT_HURRIED = "150ms", "10ms"
 LIMITS = {"statement": "5s", "idle": "5s"}
@@ -52,7 +52,7 @@ class Writer:
         self._connector = connector
         self._asking = asking
         self._health = health
-        self._identify = asking.statements["find_transaction"]
+        self._commits = Commits(asking)
         self.connection: Connection | None = None
         self.current: TransactionTry | None = None
         self.locks = HeldRows()
@@ -124,13 +124,13 @@ class Writer:
         self, operation: PluralOperation[Any, Any], members: Sequence[Any], give_up_at: float
     ) -> tuple[Sequence[Any], Effects]:
         connection, effects = self._connected(give_up_at), Effects()
-        attempt = self.current = TransactionTry(asked_at=time.monotonic(), connection=connection)
+        attempt = self.current = TransactionTry(
+            number=self._commits.number(), asked_at=time.monotonic(), connection=connection
+        )
         try:
             attempt.hurried = self.locks.hurried()
             self.begin(connection, attempt)
             answers = run_to_end(operation(effects, members), lambda query: self.rows(connection, query, attempt))
-            if attempt.changed and attempt.identity is None:
-                attempt.identity = connection.ask(self._identify, [], STATEMENT_SECONDS)[0][0]
         except Exception as error:
             # An error is an answer, too. Without this the rollback, and the pause until the next try, would count as
             # time in which the database does not answer.
@@ -147,7 +147,7 @@ class Writer:
             attempt.asked_at, attempt.connection = time.monotonic(), None
             if self.rolled_back(connection, error):
                 raise
-            if attempt.changed and not self._committed(attempt.identity):
+            if attempt.changed and not self._committed(attempt.number):
                 raise ConnectionResetError("the transaction was not committed") from error
         attempt.connection = None
         if attempt.changed:
@@ -162,7 +162,9 @@ class Writer:
             connection.send(statement, arguments)
 
     def finish(self, connection: Connection, attempt: TransactionTry) -> None:
-        """Commit, together with the changes that were sent last."""
+        """Commit, together with the changes that were sent last, and with the number that tells of the commit."""
+        if attempt.changed:
+            self._commits.mark(connection, attempt.number)
         connection.ask(COMMIT, [], STATEMENT_SECONDS)
 
     def rows(self, connection: Connection, query: Query[Any], attempt: TransactionTry) -> Rows:
@@ -180,16 +182,10 @@ class Writer:
             return [[] for _ in parts(query)] if query.name == TOGETHER else []
         asked_at, answers = wall_clock(), []
         if sent:
-            unknown = attempt.changed and attempt.identity is None
-            if unknown:
-                connection.send(self._identify, [])
             attempt.asked_at = time.monotonic()
             connection.end_trip()
-            answers = connection.answers(STATEMENT_SECONDS)
-            if unknown:
-                attempt.identity = answers.pop()[0][0]
-            answers = answers[-len(sent) :]
-        return self._asking.found(query, answers, asked_at=asked_at, attempt=attempt)
+            answers = connection.answers(STATEMENT_SECONDS)[-len(sent) :]
+        return self._asking.found(query, answers, asked_at=asked_at)
 
     def _ask(self, connection: Connection, statement: str, attempt: TransactionTry, **parameters: Any) -> Rows:
         return self.rows(connection, Query(statement, parameters), attempt)
@@ -234,26 +230,30 @@ class Writer:
         self.connection = None
         connection.close()
 
-    def _committed(self, identity: str | None) -> bool:
-        """Return whether a transaction was committed after its commit got no answer.
+    def _committed(self, number: int) -> bool:
+        """Return whether a transaction was committed after its commit got no answer; if not, it can no longer commit.
 
         Raises:
             StoreUnreachable: the outcome is not known in time.
         """
-        if identity is None:
-            return True  # it wrote nothing, so there was nothing to commit
         give_up_at = time.monotonic() + RESOLVE_SECONDS
         while time.monotonic() < give_up_at:
             try:
-                connection = self._connected(give_up_at)
-                fate = self._alone(connection, "find_fate", identity=identity)[0][0]
-            except LOST:
-                if self.connection is not None:
-                    self._drop(self.connection)
-                fate = None
-            if fate in ("committed", "aborted"):
-                _log.warning("commit.resolved fate=%s", fate)
-                return bool(fate == "committed")
-            time.sleep(PAUSE_SECONDS_MOST / 4)
+                committed = self._outcome(number, give_up_at)
+            except (*LOST, psycopg.Error):
+                time.sleep(PAUSE_SECONDS_MOST / 4)
+            else:
+                _log.warning("commit.resolved fate=%s", "committed" if committed else "aborted")
+                return committed
         _log.error("commit.unresolved")
         raise StoreUnreachable("the database did not say whether it committed")
+
+    def _outcome(self, number: int, give_up_at: float) -> bool:
+        connection = self._connected(give_up_at)
+        try:
+            self.begin(connection, TransactionTry())
+            seconds = max(TRY_SECONDS_LEAST, give_up_at - time.monotonic())
+            return self._commits.committed(connection, number, seconds=seconds)
+        except Exception as error:
+            self.rolled_back(connection, error)
+            raise

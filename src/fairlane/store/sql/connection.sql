@@ -1,8 +1,8 @@
 -- Questions of the PostgreSQL adapter to the server itself.
 
 -- name: read_clock [postgres]
--- Read the server's clock, and the transaction's identity if it has written or locked anything yet.
-SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id_if_assigned()::text;
+-- Read the server's clock.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 
 -- name: limit_transaction [postgres]
 -- Set how long the running transaction may wait and work, and its plans as in steady_plans; they are kept, because
@@ -22,13 +22,33 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan'
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
        set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true);
 
--- name: find_transaction [postgres]
--- Read the transaction's identity, or null if it has written and locked nothing.
-SELECT pg_current_xact_id_if_assigned()::text;
+-- name: mark_commit [postgres]
+-- Write the number of this server's transaction, which is about to commit. Fails, by a division by zero, if decide_commit
+-- has taken the number.
+WITH marked AS (
+  INSERT INTO last_commit (server_id, number, undone, at)
+  VALUES (:server_id, CAST(:number AS BIGINT), 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+  ON CONFLICT (server_id) DO UPDATE SET number = excluded.number, undone = 0, at = excluded.at
+  WHERE last_commit.number < excluded.number
+  RETURNING 1
+)
+SELECT 1 / count(*) FROM marked;
 
--- name: find_fate [postgres]
--- Read the outcome of a transaction: committed, aborted, in progress, or unknown (null).
-SELECT pg_xact_status(CAST(CAST(:identity AS TEXT) AS xid8));
+-- name: decide_commit [postgres]
+-- Return 0 if this server's transaction of this number was committed, else 1; then it can no longer commit. Waits for
+-- one that is just being committed. Writes in both cases: where a commit waits for a standby, so does this answer.
+INSERT INTO last_commit (server_id, number, undone, at)
+VALUES (:server_id, CAST(:number AS BIGINT), 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+ON CONFLICT (server_id) DO UPDATE SET
+  number = excluded.number,
+  undone = CASE WHEN last_commit.number < excluded.number THEN 1 ELSE last_commit.undone END,
+  at = excluded.at
+RETURNING undone;
+
+-- name: delete_last_commits [postgres]
+-- Delete the numbers of servers that have committed nothing for a day.
+DELETE FROM last_commit
+WHERE at < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - 86400000;
 
 -- name: find_safety [postgres]
 -- Read the version and the settings that decide whether a commit is durable and every text can be stored.

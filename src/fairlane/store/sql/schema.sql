@@ -18,7 +18,8 @@
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
 -- those at each turn of a month, type_usage its attempts by type and minute, failure_hour its failures by hour and cause. pulse has the sums of the whole
 -- installation by minute. request_count has what servers tell each other. api_key, credit_grant, installation_key and audit record what operators did. logout
--- ends sessions of the dashboard. installation is one row of what all servers share. probe takes trial writes.
+-- ends sessions of the dashboard. installation is one row of what all servers share. probe takes trial writes;
+-- last_commit tells what became of a commit without an answer, on PostgreSQL.
 --
 -- Times are integer milliseconds UTC, flags are 0 or 1, priorities are stored as ranks (10 - priority), and ids are
 -- text made by fairlane, except the numbers of organizations.
@@ -81,6 +82,17 @@ CREATE TABLE audit (
   details TEXT NOT NULL
 );
 CREATE INDEX audit_subject ON audit (subject, id);
+
+-- The last transaction of each server whose outcome is decided: it was committed, or it is undone for good. On
+-- PostgreSQL a server writes its number with each commit. If the answer to a commit is lost, the server asks for the
+-- number here, and takes it, so that the transaction can no longer commit. PostgreSQL's own number of a transaction
+-- does not tell: it may be given again after a crash or on a promoted standby.
+CREATE TABLE last_commit (
+  server_id TEXT PRIMARY KEY,
+  number    INTEGER NOT NULL,
+  undone    INTEGER NOT NULL,
+  at        INTEGER NOT NULL
+);
 
 -- After a full disk a server writes here before it says that it is ready again.
 CREATE TABLE probe (
@@ -684,6 +696,7 @@ CREATE INDEX failure_hour_hour ON failure_hour (hour);
 
 -- [postgres] Rows that are updated in place keep room for it on their page, so that no index is touched.
 ALTER TABLE request_count SET (fillfactor = 50);
+ALTER TABLE last_commit SET (fillfactor = 50);
 ALTER TABLE organization SET (fillfactor = 50);
 ALTER TABLE lane SET (fillfactor = 50);
 ALTER TABLE session SET (fillfactor = 50);
@@ -692,6 +705,8 @@ ALTER TABLE call SET (fillfactor = 70);
 
 -- [postgres] The rows of these tables are replaced all the time: dead rows are vacuumed early and without a pause.
 ALTER TABLE organization
+  SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE last_commit
   SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE lane
   SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
