@@ -162,6 +162,20 @@ async def test_slow_tasks_are_charged_for_what_they_took(store: Store, clock: Cl
     assert abs(service[slow.name] - service[fast.name]) <= (1 + 4) * 400
 
 
+async def test_slow_tasks_of_a_type_are_charged_for_what_they_took(store: Store, clock: Clock) -> None:
+    """The estimate is that of the type; an organization with slower tasks of the type pays what is above it."""
+    slow, fast = await an_organization(store, slots=20), await an_organization(store, slots=20)
+    worker = await a_worker(store)
+    await _backlog(store, slow, 200)
+    await _backlog(store, fast, 400)
+    floor = Floor(worker, clock, places=4, milliseconds={slow.name: 400, fast.name: 100})
+    await floor.run(40)
+
+    service = await floor.run(200)
+
+    assert abs(service[slow.name] - service[fast.name]) <= (1 + 4) * 400
+
+
 async def test_places_are_dealt_by_the_duration_of_the_next_task(store: Store, clock: Clock) -> None:
     """A slow type further behind in an organization's queue does not make its next tasks count as slow."""
     ahead, behind = await an_organization(store, slots=5), await an_organization(store, slots=5)
