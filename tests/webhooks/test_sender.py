@@ -687,8 +687,8 @@ async def test_a_claim_that_fails_over_and_over_is_two_lines_of_log(
 
     await office.settled(organization, tries=1)
     told = [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
-    assert [(one.getMessage(), getattr(one, "count", None)) for one in told] == [
-        ("deliveries.failed", None), ("deliveries.resumed", 5),
+    assert [(one.getMessage(), getattr(one, "count", None), getattr(one, "cause", None)) for one in told] == [
+        ("deliveries.failed", None, "full"), ("deliveries.resumed", 5, None),
     ]  # fmt: skip
 
 
