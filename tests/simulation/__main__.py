@@ -17,6 +17,8 @@ from tests.simulation.world import EVENTS, Figures, World
 
 CHUNK = 4
 """Seeds that a process takes at once."""
+CHUNKS = 25
+"""After how many of these a process is replaced."""
 WIDTH = 90
 """How much of a broken promise is printed for a planted fault."""
 
@@ -36,11 +38,12 @@ def replay(seed: int, events: int, fault: str | None, *, lines: int) -> int:
 def run_all(seeds: range, events: int, processes: int) -> Iterator[Figures]:
     """Yield what each seed came to, in no order."""
     jobs = [(seed, events, None) for seed in seeds]
-    if processes == 1:
+    if len(jobs) <= CHUNK:
         yield from map(simulate, jobs)
         return
-    # Not a copy of this process: it may have threads.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    # Not a copy of this process: it may have threads. A process ends after some seeds, because each leaves some memory
+    # behind: what was cut off in the middle of a call.
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=CHUNKS) as pool:
         yield from pool.imap_unordered(simulate, jobs, chunksize=CHUNK)
 
 
