@@ -14,6 +14,8 @@ from fairlane.store.postgres.numbering import plain
 from fairlane.store.statements import Query
 
 COMMIT = plain("commit", "COMMIT")
+ROWS = 64
+"""Rows of a server. While an old snapshot is held, each change of a row visits all changes before it."""
 
 
 class Commits:
@@ -48,5 +50,6 @@ class Commits:
         return not undone
 
     def _send(self, connection: Connection, statement: str, number: int) -> None:
-        for one, arguments in self._asking.sent(Query(statement, {"server_id": self._server_id, "number": number})):
+        parameters = {"server_id": self._server_id, "remainder": number % ROWS, "number": number}
+        for one, arguments in self._asking.sent(Query(statement, parameters)):
             connection.send(one, arguments)

@@ -26,9 +26,9 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan'
 -- Write the number of this server's transaction, which is about to commit. Fails, by a division by zero, if decide_commit
 -- has taken the number.
 WITH marked AS (
-  INSERT INTO last_commit (server_id, number, undone, at)
-  VALUES (:server_id, CAST(:number AS BIGINT), 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-  ON CONFLICT (server_id) DO UPDATE SET number = excluded.number, undone = 0, at = excluded.at
+  INSERT INTO last_commit (server_id, remainder, number, undone, at)
+  VALUES (:server_id, :remainder, CAST(:number AS BIGINT), 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+  ON CONFLICT (server_id, remainder) DO UPDATE SET number = excluded.number, undone = 0, at = excluded.at
   WHERE last_commit.number < excluded.number
   RETURNING 1
 )
@@ -37,9 +37,9 @@ SELECT 1 / count(*) FROM marked;
 -- name: decide_commit [postgres]
 -- Return 0 if this server's transaction of this number was committed, else 1; then it can no longer commit. Waits for
 -- one that is just being committed. Writes in both cases: where a commit waits for a standby, so does this answer.
-INSERT INTO last_commit (server_id, number, undone, at)
-VALUES (:server_id, CAST(:number AS BIGINT), 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-ON CONFLICT (server_id) DO UPDATE SET
+INSERT INTO last_commit (server_id, remainder, number, undone, at)
+VALUES (:server_id, :remainder, CAST(:number AS BIGINT), 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+ON CONFLICT (server_id, remainder) DO UPDATE SET
   number = excluded.number,
   undone = CASE WHEN last_commit.number < excluded.number THEN 1 ELSE last_commit.undone END,
   at = excluded.at

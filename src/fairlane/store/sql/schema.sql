@@ -83,15 +83,18 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_subject ON audit (subject, id);
 
--- The last transaction of each server whose outcome is decided: it was committed, or it is undone for good. On
--- PostgreSQL a server writes its number with each commit. If the answer to a commit is lost, the server asks for the
--- number here, and takes it, so that the transaction can no longer commit. PostgreSQL's own number of a transaction
--- does not tell: it may be given again after a crash or on a promoted standby.
+-- The last transaction of a server, of those with this remainder, whose outcome is decided: it was committed, or it is
+-- undone for good. On PostgreSQL a server writes its number with each commit. If the answer to a commit is lost, the
+-- server asks for the number here, and takes it, so that the transaction can no longer commit. PostgreSQL's own number
+-- of a transaction does not tell: it may be given again after a crash or on a promoted standby. The numbers of a server
+-- are spread over many rows, because each change of a row visits those before it while an old snapshot keeps them.
 CREATE TABLE last_commit (
-  server_id TEXT PRIMARY KEY,
+  server_id TEXT NOT NULL,
+  remainder INTEGER NOT NULL,
   number    INTEGER NOT NULL,
   undone    INTEGER NOT NULL,
-  at        INTEGER NOT NULL
+  at        INTEGER NOT NULL,
+  PRIMARY KEY (server_id, remainder)
 );
 
 -- After a full disk a server writes here before it says that it is ready again.
