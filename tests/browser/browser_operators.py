@@ -23,12 +23,26 @@ SECTIONS = (
     "organizations",
     "organization/acme",
     "plans",
+    "plan/default",
     "types",
     "type/COUNTS",
     "workers",
     "deliveries",
     "upkeep",
 )
+
+
+@pytest.fixture
+def sections(site: Site) -> tuple[str, ...]:
+    """Every page of operators, also that of a group of failures and that of a task that failed."""
+    failed = site.submit("BROKEN")
+    eventually(lambda: site.status_of(failed) == "FAILED")
+    groups = site.admin("GET", "failures")["failures"]
+    return (
+        *SECTIONS,
+        f"task/{failed}",
+        *(f"failures/{one['group']}" for one in groups if one["task_type"] == "BROKEN"),
+    )
 
 
 def test_a_command_opens_the_pages_without_a_key(page: Page, site: Site, provoked: list[str]) -> None:
@@ -80,6 +94,19 @@ def test_operators_find_tasks_of_any_organization_by_filters(enter: Enter, site:
     page.get_by_label("Organization").press("Enter")
     expect(page.get_by_label("Key begins with")).to_be_visible()
     assert question(page, "Run all again…").endswith("of acme again?")
+
+    [group] = [one["group"] for one in site.admin("GET", "failures")["failures"] if one["task_type"] == "FAILS"]
+    page.goto(f"{site.address}/dashboard#/failures/{group}")
+    expect(page.get_by_role("table", name="In the order of their starts")).to_contain_text("FAILED")
+    page.get_by_role("link", name="Its failed tasks, and their organizations").click()
+    expect(page.get_by_label("Failure group")).to_have_value(group)
+    expect(rows.filter(has=page.get_by_role("link", name=failed))).to_contain_text("acme")
+    page.get_by_label("Priority").select_option("9")
+    expect(rows).to_have_text(["No tasks."])
+    page.get_by_label("Priority").select_option("1")
+    expect(rows.filter(has=page.get_by_role("link", name=failed))).to_be_visible()
+    assert page.url.endswith(f"#/tasks?status=FAILED&group={group}&priority=1")
+    assert question(page, "Run all again…").endswith("of all organizations again?")
 
     page.goto(f"{site.address}/dashboard#/organization/stark")
     page.get_by_role("link", name="All of its tasks").click()
@@ -528,21 +555,124 @@ def test_maintenance_begins_only_after_a_question(enter: Enter, site: Site) -> N
     assert site.api.get("/v1/async/status").json()["concurrency"] is not None
 
 
+def tab(page: Page, name: str, *, most: int = 150) -> None:
+    """Press Tab until what has the focus is called this, and check that the focus is drawn and on the screen."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUSED_NAME) == name:
+            break
+    else:
+        raise AssertionError(f"{name!r} is not reached with {most} times Tab")
+    page.wait_for_function(FOCUS_SEEN, timeout=2_000)  # a frame may pass before it is scrolled to
+
+
+FOCUSED_NAME = """() => {
+    const one = document.activeElement;
+    return one.getAttribute("aria-label") ?? one.labels?.[0]?.textContent ?? one.textContent;
+}"""
+FOCUS_SEEN = """() => {
+    const style = getComputedStyle(document.activeElement), box = document.activeElement.getBoundingClientRect();
+    return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2
+        && box.width > 0 && box.top < innerHeight && box.bottom > 0 && box.left < innerWidth && box.right > 0;
+}"""
+
+
 @pytest.mark.timeout(120)
-def test_no_serious_barrier_is_found(enter: Enter, axe: str, site: Site) -> None:
+def test_a_failure_is_found_and_run_again_with_the_keyboard_alone(enter: Enter, site: Site, submit: Submit) -> None:
+    """From the overview to a group, all of it run again; then to an organization, to one of its tasks, and cancel it.
+
+    No pointer takes part: each step is Tab and Enter, and the focus is seen at each stop.
+    """
+    failed = site.submit("BROKEN")
+    eventually(lambda: site.status_of(failed) == "FAILED")
+    waiting = submit("SLOW", delaySeconds=3_600, idempotencyKey="the one that waits")
+    page = enter(key=site.admin_key)
+    asked: list[str] = []
+
+    def accept(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", accept)
+    failed_before = site.admin("GET", "organizations/acme")["failed"]
+    expect(page.get_by_role("table", name="Failures by cause")).to_contain_text("BROKEN")
+    expect(page.get_by_role("list", name="Organizations").get_by_role("link").first).to_be_visible()
+
+    tab(page, "All failures")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Failures", exact=True)).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+    expect(page.get_by_role("link", name="BROKEN")).to_be_visible()
+    tab(page, "BROKEN")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="BROKEN")).to_be_visible()
+    expect(page.get_by_role("heading", name="Its attempts")).to_be_visible()
+    tab(page, "Run all again…")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile("run again; that is all of them"))).to_be_visible()
+    eventually(lambda: site.admin("GET", "organizations/acme")["failed"] > failed_before)
+    assert asked[0].startswith("Run ")
+    tab(page, "See how they end")
+
+    page.reload()
+    tab(page, "Organizations")
+    page.keyboard.press("Enter")
+    tab(page, "Name begins with")
+    page.keyboard.type("acm")
+    rows = page.get_by_role("table", name="Organizations").locator("tbody tr")
+    expect(rows).to_have_count(1)
+    expect(page.get_by_label("Name begins with")).to_be_focused()
+    tab(page, "acme")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="acme")).to_be_visible()
+    expect(page.get_by_role("link", name="the one that waits")).to_be_visible()
+    tab(page, "the one that waits")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="SLOW")).to_be_visible()
+    tab(page, "Cancel")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("TASK_CANCELED").first).to_be_visible()
+    assert asked[1].startswith("Cancel this task of acme?")
+    assert site.status_of(waiting) == "FAILED"
+
+
+@pytest.mark.timeout(120)
+def test_every_part_of_a_page_is_a_stop_of_the_keyboard(enter: Enter, site: Site, sections: tuple[str, ...]) -> None:
+    """What the pointer can use is in the order of Tab, is named, and shows the focus, on every section."""
+    page = enter(key=site.admin_key)
+    wrong = []
+    for section in sections:
+        page.goto(f"{site.address}/dashboard#/{section}")
+        page.locator("main section").first.wait_for()
+        page.wait_for_timeout(400)
+        wrong += [(section, one) for one in page.evaluate(UNREACHED)]
+
+    assert wrong == []
+
+
+UNREACHED = """() => [...document.querySelectorAll("a, button, input, select, summary, pre, .value, svg.chart")]
+    .filter((one) => one.checkVisibility() && (one.matches(".value, pre") ? one.scrollHeight > one.clientHeight : true))
+    .filter((one) => one.tabIndex < 0 || (one.tagName === "A" && !one.hasAttribute("href"))
+        || !(one.getAttribute("aria-label") ?? one.labels?.[0]?.textContent ?? one.textContent).trim())
+    .map((one) => one.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.timeout(120)
+def test_no_serious_barrier_is_found(enter: Enter, axe: str, site: Site, sections: tuple[str, ...]) -> None:
     """axe finds nothing serious on any section, light or dark."""
     page = enter(key=site.admin_key)
     page.evaluate(axe)
 
-    assert barriers(page, site.address, SECTIONS) == []
+    assert barriers(page, site.address, sections) == []
 
 
-def test_every_section_fits_a_telephone(enter: Enter, site: Site) -> None:
+def test_every_section_fits_a_telephone(enter: Enter, site: Site, sections: tuple[str, ...]) -> None:
     """At 360 pixels nothing makes the page itself wider."""
     page = enter(key=site.admin_key)
     page.set_viewport_size({"width": 360, "height": 800})
     wide = []
-    for section in SECTIONS:
+    for section in sections:
         page.goto(f"{site.address}/dashboard#/{section}")
         page.locator("main section").first.wait_for()
         page.wait_for_timeout(400)

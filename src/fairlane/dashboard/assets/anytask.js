@@ -21,14 +21,15 @@ export function anyTask(content, { rest: [id] }) {
   }, "danger");
   const stop = repeat(2, async () => {
     const [one, tried] = await Promise.all([get(path), get(`${path}/attempts`)]);
-    const now = serverTime(), final = one.finished_at !== null, first = tried.attempts[0]?.started_at;
+    const now = serverTime(), final = one.finished_at !== null;
     // The last cause is below with its trace.
     const attempts = tried.attempts.map((each, index) => ({ number: each.number, startedAt: each.started_at, endedAt: each.ended_at, ending: each.ending, code: each.code, message: each.message, dueAt: each.due_at, cause: one.cause && index === tried.attempts.length - 1 ? one.cause.split("\n")[0] : each.cause, worker: each.worker,
       waited: each.waited && { slot: each.waited.slot_ms, worker: each.waited.worker_ms } }));
+    const first = attempts[0]?.startedAt;
     title.textContent = one.task_type;
     set(status, [badge(one.status)]);
     set(names, [one.idempotency_key ? `${one.idempotency_key} · ` : "", h("code", {}, one.id)]);
-    owner.show(h("a", { class: "plain", href: `#/organization/${encodeURIComponent(one.organization)}` }, one.organization), "all of its tasks");
+    owner.show(h("a", { class: "plain", href: `#/organization/${encodeURIComponent(one.organization)}` }, one.organization), "submitted it");
     priority.show(String(one.priority), "10 is the highest");
     waited.show(first ? span((first - one.created_at) / 1000) : final ? "–" : span((now - one.created_at) / 1000), first ? "before its first attempt" : final ? "it never started" : "until now");
     ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", inAttempts(attempts.length + tried.omitted));

@@ -4,7 +4,7 @@ import { get, getText, repeat } from "./api.js";
 import { bulk } from "./bulk.js";
 import { chart } from "./chart.js";
 import { badge, facts, fill, h, rowsOf, set, svg } from "./dom.js";
-import { clock, count, lately, moment, several, share } from "./format.js";
+import { clock, count, lately, moment, several, share, span } from "./format.js";
 import { remember } from "./organizations.js";
 import { ENDINGS } from "./timeline.js";
 import { valued } from "./value.js";
@@ -91,9 +91,10 @@ function list(content, operator, query) {
     left, h("p", { class: "quiet" }, "Failures with the same type, code, exception and place in the application are one group. Counts are kept by the hour for 14 days."));
   const look = async () => {
     remember("failures", { hours: during.value === "24" ? "" : during.value });
-    const { all, more, from } = await groups(operator, Number(during.value));
+    const { all, more, from } = await groups(operator, Number(during.value)), causing = all.filter((one) => one.failures).length;
+    all.sort((left, right) => right.failures - left.failures || right.retried - left.retried);
     const failed = all.reduce((sum, one) => sum + one.failures, 0);
-    told.textContent = `${several(failed, "task")} failed in ${SPANS[during.value]}, with ${more ? "more than " : ""}${several(all.length, "cause")}`;
+    told.textContent = `${several(failed, "task")} failed in ${SPANS[during.value]}${failed ? `, with ${more ? "more than " : ""}${several(causing, "cause")}` : ""}`;
     left.hidden = !more && from === null;
     left.textContent = [more ? `Shown are the ${count(all.length)} causes with most failures; the others are left out.` : "", from === null ? "" : `Failures before ${moment(from)} are left out: there are more than 50,000 counts of organizations, causes and hours.`].filter(Boolean).join(" ");
     shown.show(all);
@@ -108,11 +109,12 @@ function group(content, operator, chosen) {
   const hourly = chart("Failures", { note: "in each hour", live: true, series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
   const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }), seen: () => (type ? `#/tasks?type=${encodeURIComponent(type)}&during=1` : null) });
   // What has failed is over; what waits would fail next.
+  const tasks = h("p", {}, h("a", { href: `#/tasks?status=FAILED&group=${encodeURIComponent(chosen)}` }, operator ? "Its failed tasks, and their organizations" : "Its failed tasks"));
   const waiting = bulk(operator, { kinds: ["cancel"], names: { cancel: "Cancel what waits of this type…" }, chosen: () => ({ type, status: "QUEUED" }), owner: () => ` of the type ${type}` });
   const acts = h("div", { class: "row" }, again.buttons, waiting.buttons);
-  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told, waiting.told,
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, tasks, again.told, waiting.told,
     h("div", { class: "charts" }, hourly.element), h("div", { class: "two" }, summary, sample));
-  // The payload of the sample, by its task: read once, so that what a reader unfolded stays.
+  // The attempts and the payload of the sample, by its task: read once, so that what a reader unfolded stays.
   const given = new Map();
   const stop = repeat(4, async () => {
     const { all } = await groups(operator, 168), one = all.find(({ group: name }) => name === chosen);
@@ -129,14 +131,26 @@ function group(content, operator, chosen) {
     ])]);
     if (operator && one.task && !given.has(one.task)) {
       given.clear();
-      given.set(one.task, await getText(`/admin/v1/tasks/${one.task}/payload`).then((sent) => valued(sent, "Payload"), () => []));
+      const path = `/admin/v1/tasks/${one.task}`, [tried, sent] = await Promise.all([get(`${path}/attempts`), getText(`${path}/payload`)].map((read) => read.catch(() => null)));
+      given.set(one.task, [...(tried ? [h("h3", {}, "Its attempts"), attempted(tried.attempts)] : []), ...(sent === null ? [] : [h("h3", {}, "Its payload"), ...valued(sent, "Payload")])]);
     }
     set(sample, one.task ? [h("h2", {}, "The newest of them"), facts([["Task", h("a", { class: "long", href: `#/task/${one.task}` }, one.task)], ...(operator ? [["Organization", h("a", { href: `#/organization/${encodeURIComponent(one.owner)}` }, one.owner)]] : []), ["Message", one.message]]),
-      operator && one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span"), ...(given.get(one.task)?.length ? [h("h3", {}, "Its payload"), ...given.get(one.task)] : [])] : [h("h2", {}, "The newest of them"), h("p", { class: "quiet" }, "That task is no longer kept.")]);
+      operator && one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span"), ...given.get(one.task) ?? []] : [h("h2", {}, "The newest of them"), h("p", { class: "quiet" }, "That task is no longer kept.")]);
     const last = Math.floor(Date.now() / HOUR), hours = Array.from({ length: 24 }, (_, index) => (last - 23 + index) * HOUR), by = new Map(one.hours.map((hour) => [hour.at, hour]));
     hourly.show({ times: hours, step: HOUR, until: Date.now(), values: [hours.map((at) => by.get(at)?.failures ?? 0), hours.map((at) => by.get(at)?.retried ?? 0)] });
   });
   return () => { stop(); again.leave(); waiting.leave(); };
+}
+
+// Returns the attempts at a task as a table.
+function attempted(attempts) {
+  const list = rowsOf("In the order of their starts", [
+    { name: "Attempt", number: true, show: (one) => String(one.number) }, { name: "How it ended", show: (one) => (one.ending ? badge(one.ending) : "it runs") },
+    { name: "Started", named: true, show: (one) => lately(one.started_at) }, { name: "Took", number: true, show: (one) => (one.ended_at === null ? "–" : span((one.ended_at - one.started_at) / 1000)) },
+    { name: "Worker", long: true, named: true, show: (one) => one.worker ?? "–" },
+  ], { empty: "No attempt is kept.", key: (one) => one.number, stack: true });
+  list.show(attempts);
+  return list.element;
 }
 
 // Failures over a span as small bars, the newest at the right.
