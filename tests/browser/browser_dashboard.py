@@ -253,18 +253,18 @@ def test_the_webhooks_say_what_was_answered_and_why_they_wait(enter: Enter, site
     expect(card(page, "Delivered")).to_contain_text("%")
 
     page.get_by_label("Status").select_option("due")
-    page.get_by_label("To begins with").fill(receiver.url("/ref"))
-    page.get_by_label("To begins with").press("Enter")
+    page.get_by_label("Address begins with").fill(receiver.url("/ref"))
+    page.get_by_label("Address begins with").press("Enter")
     expect(rows).to_have_count(2)
     assert "status=due" in page.url
     assert "to=http" in page.url
     page.reload()
     expect(refused).to_be_visible()
     expect(rows).to_have_count(2)
-    page.get_by_label("To begins with").fill("no.such.host")
-    page.get_by_label("To begins with").press("Enter")
+    page.get_by_label("Address begins with").fill("no.such.host")
+    page.get_by_label("Address begins with").press("Enter")
     expect(page.get_by_text("No deliveries.")).to_be_visible()
-    page.get_by_label("To begins with").fill("")
+    page.get_by_label("Address begins with").fill("")
     page.get_by_label("Status").select_option("")
     page.get_by_label("Task id").fill(sent["/taken"])
     page.get_by_label("Task id").press("Enter")

@@ -15,7 +15,7 @@ from fairlane.wire.values import Count, MomentText, Priority, State, Uuid, encod
 
 _EXPLANATIONS = {
     model.WaitReason.ORGANIZATION_AT_LIMIT: "every slot of the organization is in use",
-    model.WaitReason.TYPE_AT_LIMIT: "this type runs as often as it may, over all organizations",
+    model.WaitReason.TYPE_AT_LIMIT: "this type is at its limit, over all organizations",
     model.WaitReason.WORKERS_BUSY: "every worker that serves this type is busy",
     model.WaitReason.FAIR_TURN: "it is the turn of other organizations",
     model.WaitReason.STARTING: "it is about to start",

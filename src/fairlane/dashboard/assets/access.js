@@ -20,8 +20,8 @@ export function access(content) {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });
     fill(keys, h("h2", {}, "Keys"), table("Every key gives full access to this organization", [
-      { name: "Name", long: true, first: true, show: (one) => one.name ?? "–" }, { name: "Ends in", named: true, show: (one) => h("code", {}, one.last4) },
-      { name: "Created", named: true, show: (one) => moment(one.created_at) }, { name: "Revoked", named: true, show: (one) => (one.revoked_at ? moment(one.revoked_at) : "–") },
+      { name: "Name", long: true, first: true, show: (one) => one.name ?? h("span", { class: "quiet" }, "no name") }, { name: "Ends in", named: true, show: (one) => h("code", {}, one.last4) },
+      { name: "Created", named: true, show: (one) => moment(one.created_at) }, { name: "Revoked", named: true, show: (one) => (one.revoked_at ? moment(one.revoked_at) : "") },
       { name: "", show: (one) => (one.revoked_at ? "" : button("Revoke", async () => {
         if (!confirm(`Revoke the key that ends in ${one.last4}? Programs that use it are refused at once.`)) return;
         await ask("DELETE", `/access/keys/${one.id}`);

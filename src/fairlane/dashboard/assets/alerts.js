@@ -20,7 +20,7 @@ export function alerts(content) {
       { name: "Above", number: true, show: ({ kind, threshold }) => (KINDS[kind]?.show ?? count)(threshold) },
       { name: "For", number: true, show: (one) => span(one.forSeconds) },
       { name: "State", first: true, show: (one) => badge(one.firing ? "firing" : "quiet") },
-      { name: "Changed", named: true, show: (one) => moment(one.changedAt) },
+      { name: "Changed", named: true, show: (one) => (one.changedAt ? moment(one.changedAt) : "") },
       { name: "Webhook", long: true, show: (one) => one.webhook.url },
       { name: "", show: (one) => button("Delete", async () => {
         if (!confirm(`Delete the alert "${KINDS[one.kind]?.name ?? one.kind}"? Its webhook is no longer notified.`)) return;
@@ -40,13 +40,13 @@ function made(look) {
   const kind = h("select", { id: "kind" }, Object.entries(KINDS).map(([value, one]) => h("option", { value }, one.name)));
   const threshold = h("input", { id: "threshold", type: "number", min: 0, step: "any", required: true });
   const unit = h("span", { class: "quiet", id: "unit" });
-  const minutes = h("input", { id: "minutes", type: "number", min: 0, step: "any", value: 5, required: true });
+  const minutes = h("input", { id: "minutes", "aria-label": "for minutes", type: "number", min: 0, step: "any", value: 5, required: true });
   const url = h("input", { id: "url", type: "url", required: true, placeholder: "https://…", size: 36 });
   const choose = () => { threshold.value = KINDS[kind.value].usual; unit.textContent = KINDS[kind.value].unit; };
   kind.addEventListener("change", choose);
   choose();
   const field = (input, text, ...more) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, text), input, ...more);
-  const form = h("form", { class: "row" }, field(kind, "When"), field(threshold, "is above", unit), field(minutes, "for minutes"),
+  const form = h("form", { class: "row" }, field(kind, "When"), field(threshold, "is above", unit), field(minutes, "for", h("span", { class: "quiet" }, "minutes")),
     field(url, "notify"), h("button", {}, "Create"));
   submits(form, async () => {
     await ask("POST", "/v1/alerts", { kind: kind.value, threshold: Number(threshold.value) / (KINDS[kind.value].per ?? 1),

@@ -18,7 +18,7 @@ export function anyTasks(content, { query }) {
     { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "") },
     { name: "Task", id: true, show: (one) => taskLink(one) },
     { name: "Priority", number: true, show: (one) => String(one.priority) },
-    { name: "Accepted", show: (one) => lately(one.created_at) },
+    { name: "Accepted", named: true, show: (one) => lately(one.created_at) },
     { name: "Took", number: true, show: (one) => (one.finished_at === null ? "–" : span((one.finished_at - one.created_at) / 1000)) },
   ], { empty: "No tasks.", key: (one) => one.id, stack: true });
   const filter = filters(query, true, () => { all.offer(filter.status()); pages.again(); });

@@ -203,8 +203,8 @@ function path(values, x, y) {
   let line = "", pen = false;
   values.forEach((value, index) => {
     if (value === null || value === undefined) { pen = false; return; }
-    // A value without neighbors is a line of no length, which the round cap makes a dot.
-    line += pen ? `L${x(index).toFixed(1)} ${y(value).toFixed(1)}` : `M${x(index).toFixed(1)} ${y(value).toFixed(1)}h0`;
+    // A value without neighbors is a short line, which the round cap makes a mark that is seen.
+    line += `${pen ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${pen ? "" : (values[index + 1] ?? null) === null ? "m-2 0h4" : "h0"}`;
     pen = true;
   });
   return line;

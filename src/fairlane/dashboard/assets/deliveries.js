@@ -92,7 +92,7 @@ export function deliveries(content, { query }) {
   });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Webhooks"), test), h("div", { class: "cards" }, cards.map((one) => one.element)),
     h("section", {}, h("h2", {}, "Hosts"), hosts.element, more),
-    h("section", {}, h("h2", {}, "Deliveries"), h("div", { class: "row fields" }, field(status, "Status"), field(to, "To begins with"), field(task, "Task id"), field(during, "Created in")), list.element, pages.element));
+    h("section", {}, h("h2", {}, "Deliveries"), h("div", { class: "row fields" }, field(status, "Status"), field(to, "Address begins with"), field(task, "Task id"), field(during, "Created in")), list.element, pages.element));
   return repeat(3, async () => { await look(); if (pages.isFirst()) await pages.look(); });
 }
 

@@ -28,7 +28,7 @@ export function hosts(content, { query }) {
     { name: "Tries", number: true, show: (one) => count(one.tries) },
     { name: "Failed", number: true, show: (one) => (one.failed ? h("span", { class: "bad" }, count(one.failed)) : "0") },
     { name: "Delivered", number: true, show: (one) => (one.tries ? share(1 - one.failed / one.tries) : "–") },
-    { name: "Last try", long: true, show: (one) => (one.last_at === null ? "none yet" : `${one.last_status ?? ERRORS[one.last_error] ?? one.last_error}, ${span(one.last_ms / 1000)}, ${lately(one.last_at)}`) },
+    { name: "Last try", long: true, named: true, show: (one) => (one.last_at === null ? "none yet" : `${one.last_status ?? ERRORS[one.last_error] ?? one.last_error}, ${span(one.last_ms / 1000)}, ${lately(one.last_at)}`) },
     { name: "Organizations", long: true, show: (one) => one.organizations.slice(0, 3).flatMap((name, index) => [index ? ", " : "", h("a", { class: "within", href: `#/organization/${encodeURIComponent(name)}` }, name)]).concat(one.organizations.length > 3 ? ` and ${one.organizations.length > 9 ? "others" : count(one.organizations.length - 3)}` : "") },
   ], { empty: "No host has overdue messages, and no last try failed.", key: (one) => one.host, stack: true, named: false });
   let cursor = null, trail = [];

@@ -192,7 +192,7 @@ function reason({ next, queued, slots_max: most, paused, disabled }) {
   switch (next.reason) {
     case "ORGANIZATION_AT_LIMIT": return [h("b", {}, most === 1 ? "its slot is taken" : `all ${count(most)} slots are taken`)];
     case "TYPE_UNSERVED": return [h("span", { class: "badge bad" }, `no worker serves ${next.task_type}`)];
-    case "TYPE_AT_LIMIT": return [h("b", {}, `${next.task_type} is at its limit`), " over all organizations"];
+    case "TYPE_AT_LIMIT": return [h("b", {}, `${next.task_type} is at its limit`)];
     case "WORKERS_BUSY": return [h("b", {}, "workers are busy"), ", it is next"];
     case "FAIR_TURN": return [h("b", {}, "workers are busy"), `, ${several(next.rivals, "organization")} come${next.rivals === 1 ? "s" : ""} first`];
     case "CREDITS_HELD": return [h("b", {}, "running tasks hold its credits")];

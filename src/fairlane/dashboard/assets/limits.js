@@ -10,7 +10,7 @@ const time = { type: "text", write: timeText, read: seconds };
 
 // In the order of the forms. `none` says what holds without a value; a limit without `none` has a value always.
 export const LIMITS = [
-  { field: "slots", name: "Slots", kind: number, none: "not set: nothing starts", note: "tasks and calls that run at once" },
+  { field: "slots", name: "Slots", kind: number, none: "no slots, so nothing starts", note: "tasks and calls that run at once" },
   { field: "queue_limit", name: "Queue limit", kind: number, usual: 100_000, note: "tasks that may wait" },
   { field: "weight", name: "Weight", kind: number, usual: 1, note: "share of the workers, relative to others" },
   { field: "rate_limit", name: "Rate limit", kind: number, none: "the server's setting", show: (value) => `${count(value)}/s`, note: "requests a second to one endpoint" },

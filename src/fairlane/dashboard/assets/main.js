@@ -115,7 +115,7 @@ function show() {
   const sections = SECTIONS[session.kind];
   const navigation = document.getElementById("navigation");
   fill(navigation, sections.map(([path, title]) =>
-    h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, title)), session.reference ? h("a", { href: session.reference }, "API reference") : null);
+    h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : path === `${name}s` ? "true" : null }, title)), session.reference ? h("a", { href: session.reference }, "API reference") : null);
   // On a phone the sections are one line, wider than the screen.
   const current = navigation.querySelector("[aria-current]");
   if (current) navigation.scrollLeft = current.offsetLeft - navigation.offsetLeft - (navigation.clientWidth - current.clientWidth) / 2;

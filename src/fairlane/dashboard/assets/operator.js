@@ -3,7 +3,7 @@
 import { ask, get, repeat, serverTime } from "./api.js";
 import { chart, RATE, SECONDS } from "./chart.js";
 import { badge, button, card, fill, h, notice, rowsOf, set } from "./dom.js";
-import { count, lately, perSecond, since, span } from "./format.js";
+import { count, lately, perSecond, several, since, span } from "./format.js";
 
 const TYPES_SECONDS = 10;
 
@@ -47,7 +47,7 @@ export function type(content, { rest: [name] }) {
     { name: "Worker", long: true, first: true, show: (one) => one.name },
     { name: "State", first: true, show: (one) => badge(one.draining ? "draining" : "live") },
     { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },
-    { name: "Version", show: (one) => one.version || "–" }, { name: "For", number: true, show: (one) => since(one.started_at) },
+    { name: "Version", named: true, show: (one) => one.version || "–" }, { name: "For", number: true, show: (one) => since(one.started_at) },
   ], { empty: "No worker serves it.", key: (one) => one.id, stack: true });
   let looked = 0;
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/types" }, "Types"), " › ", name), h("div", { class: "heading" }, h("h1", { class: "long" }, name), state),
@@ -71,7 +71,7 @@ export function type(content, { rest: [name] }) {
     set(state, one ? [servedBadge(one)] : ["No task type of this name is known."]);
     if (one) {
       ready.show(count(one.ready), one.oldest_ready_ms === null ? "none can start" : `the oldest waits for ${span(one.oldest_ready_ms / 1000)}`);
-      runs.show(running(one), `${one.limit === null ? "no limit" : "at once, over all organizations"}; ${count(one.calls)} calls`);
+      runs.show(running(one), `${one.limit === null ? "no limit" : "at once, over all organizations"}; ${several(one.calls, "call")}`);
       later.show(count(one.waiting), "delayed, or in a pause");
     }
     serving.show(sessions.filter(({ types: served }) => served.includes(name)));
@@ -79,7 +79,7 @@ export function type(content, { rest: [name] }) {
   });
 }
 
-const failed = (name, number) => (number ? h("a", { class: "bad", href: `#/tasks?status=FAILED&type=${encodeURIComponent(name)}&during=1` }, count(number)) : "0");
+const failed = (name, number) => (number ? h("a", { class: "plain bad", href: `#/tasks?status=FAILED&type=${encodeURIComponent(name)}&during=1` }, count(number)) : "0");
 
 const DRAIN = "It takes no more tasks and ends after those that it runs. No other process takes its place until its server, or fairlane worker, is started again.";
 
@@ -97,11 +97,11 @@ export function workers(content) {
     { name: "Application", long: true, first: true, show: (one) => one.application },
     { name: "Machine", long: true, first: true, show: (one) => one.host },
     { name: "Why", long: true, show: (one) => h("span", { class: "bad" }, one.cause) },
-    { name: "Since", show: (one) => lately(one.first_at) },
+    { name: "Since", named: true, show: (one) => lately(one.first_at) },
     { name: "Failed starts", number: true, show: (one) => count(one.failures) },
     { name: "Last", number: true, show: (one) => `${since(one.last_at)} ago` },
-    { name: "Key", long: true, show: (one) => one.key ?? "a server's own" },
-    { name: "Version", show: (one) => one.version || "–" },
+    { name: "Key", long: true, named: true, show: (one) => one.key ?? "a server's own" },
+    { name: "Version", named: true, show: (one) => one.version || "–" },
   ], { key: (one) => `${one.key} ${one.host} ${one.application}`, stack: true });
   const trouble = h("div", { hidden: true }, failed.element), said = h("p", { class: "unseen", role: "alert" });
   // The next sweep ends a worker with an expired lease, unless the worker renews it first.
@@ -109,9 +109,9 @@ export function workers(content) {
     { name: "Worker", long: true, first: true, show: (one) => one.name },
     { name: "State", first: true, show: (one) => badge(one.lease_until <= serverTime() ? "silent" : one.draining ? "draining" : "live") },
     { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },
-    { name: "Types", long: true, show: (one) => one.types.join(", ") },
+    { name: "Types", long: true, named: true, show: (one) => one.types.join(", ") },
     { name: "Where", show: (one) => (one.local ? "a server's own" : "remote") },
-    { name: "Version", show: (one) => one.version || "–" },
+    { name: "Version", named: true, show: (one) => one.version || "–" },
     { name: "For", number: true, show: (one) => since(one.started_at) },
     { name: "", show: (one) => (one.draining ? "" : drains.get(one)) },
   ], { empty: "No worker is connected: queued tasks wait.", key: (one) => one.id, stack: true });

@@ -27,7 +27,7 @@ export function organizations(content, { query }) {
   const told = h("span", { class: "quiet" }), pages = h("div", { class: "row" });
   const list = rowsOf("Organizations", [
     { name: "Organization", long: true, first: true, show: (one) => h("a", { href: `#/organization/${encodeURIComponent(one.name)}` }, one.name) },
-    { name: "State", show: state }, { name: "Plan", long: true, show: (one) => planOf(one.plan) },
+    { name: "State", show: state }, { name: "Plan", named: true, show: (one) => planOf(one.plan) },
     { name: "Queued", number: true, show: (one) => count(one.queued) },
     { name: "Slots", number: true, show: (one) => (one.slots_max === null ? "–" : `${count(one.used)} of ${count(one.slots_max)}`) },
     { name: "Oldest waits", number: true, show: (one) => (one.oldest_ready_at ? span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000) : "–") },
@@ -159,6 +159,6 @@ function newest(section, name) {
     { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "") },
     { name: "Task", long: true, show: (one) => h("a", { href: `#/task/${one.id}` }, one.idempotency_key ?? one.id) },
   ], { empty: "No tasks.", key: (one) => one.id, stack: true });
-  fill(section, h("div", { class: "heading" }, h("h2", {}, "Tasks"), tasksOf(name, "All of its tasks")), list.element);
+  fill(section, h("div", { class: "heading" }, h("h2", {}, "Tasks"), h("div", { class: "row" }, h("a", { href: `#/tasks?organization=${encodeURIComponent(name)}` }, "All of its tasks"))), list.element);
   return repeat(3, async () => list.show((await get(`/admin/v1/tasks?organization=${encodeURIComponent(name)}&limit=10`)).tasks));
 }

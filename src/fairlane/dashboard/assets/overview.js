@@ -23,7 +23,7 @@ export function overview(content) {
     { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
     { name: "For", number: true, show: (one) => since(one.startedAt) },
     { name: "Progress", long: true, show: (one) => (one.progress ? progress(one.progress) : "–") },
-    { name: "Deadline", show: (one) => lately(one.deadlineAt) },
+    { name: "Deadline", named: true, show: (one) => lately(one.deadlineAt) },
   ], { empty: "Every slot is free.", key: (one) => one.id, stack: true });
   let before = null;
   const stop = watch((now) => {

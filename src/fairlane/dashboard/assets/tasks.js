@@ -3,7 +3,7 @@
 import { ask, follow, get, getText, repeat, serverTime } from "./api.js";
 import { bulk } from "./bulk.js";
 import { badge, button, card, copies, facts, fill, h, notice, rowsOf, set } from "./dom.js";
-import { count, inAttempts, lately, moment, progress, since, span } from "./format.js";
+import { count, inAttempts, lately, moment, progress, several, since, span } from "./format.js";
 import { filters, paged } from "./filters.js";
 import { picks } from "./picks.js";
 import { steps, timeline } from "./timeline.js";
@@ -22,7 +22,7 @@ export function tasks(content, { query }) {
     { name: "Failure", long: true, show: (one) => (one.code ? h("span", { class: "bad" }, one.code) : "") },
     { name: "Task", id: true, show: (one) => link(one.task) },
     { name: "Priority", number: true, show: (one) => String(one.task.priority) },
-    { name: "Created", show: (one) => lately(one.task.createdAt) },
+    { name: "Accepted", named: true, show: (one) => lately(one.task.createdAt) },
     { name: "Took", number: true, show: (one) => (one.task.latencyMs === null ? "–" : span(one.task.latencyMs / 1000)) },
   ], { empty: "No tasks.", key: (one) => one.task.id, stack: true });
   const filter = filters(query, false, () => { all.offer(filter.status()); pages.again(); });
@@ -39,7 +39,7 @@ export function tasks(content, { query }) {
     h("section", {}, h("h2", {}, "Clear the queue"), h("p", { class: "quiet" }, "Drops every task that is still queued, permanently. Running tasks continue."), button("Clear the queue", async () => {
       if (!confirm("Drop every task of your organization that is still queued? They are deleted permanently, and their webhooks are not notified. Running tasks continue.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");
-      notice(`${count(cleared)} tasks were dropped.`);
+      notice(`${several(cleared, "task")} ${cleared === 1 ? "was" : "were"} dropped.`);
       await pages.look();
     }, "danger")));
   const stop = follow(async () => { if (pages.isFirst()) await pages.look(); });
