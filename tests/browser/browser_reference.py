@@ -88,6 +88,17 @@ def test_every_entry_can_be_opened(page: Page, site: Site) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_the_reference_fits_a_telephone(page: Page, site: Site) -> None:
+    """The longest path and the longest name of a type are broken into lines."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{site.address}/docs")
+    page.get_by_text("/v1/webhooks/deliveries/{deliveryId}/redeliver", exact=True).wait_for()
+
+    wide = "[...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth)"
+    assert page.evaluate(f"{wide}.map((one) => one.outerHTML.slice(0, 100))") == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_reference_can_be_read_by_everybody(page: Page, site: Site, axe: str) -> None:
     """No serious barrier of the kinds that axe knows."""
     page.goto(f"{site.address}/docs#type-COUNTS")

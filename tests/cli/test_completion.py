@@ -82,3 +82,17 @@ def test_other_shells_get_a_script_of_their_own(fairlane: Command, shell: str) -
     assert f"_FAIRLANE_COMPLETE=complete_{shell}" in script
     if (found := shutil.which(shell)) is not None:
         subprocess.run([found, "-n"], input=script, text=True, check=True)
+
+
+def test_a_shell_shows_the_whole_first_sentence_of_a_command(
+    fairlane: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ``logout`` too, whose sentence has more than the 45 characters that typer would keep."""
+    for name, value in (
+        ("_FAIRLANE_COMPLETE", "complete_fish"),
+        ("_TYPER_COMPLETE_FISH_ACTION", "get-args"),
+        ("_TYPER_COMPLETE_ARGS", "fairlane lo"),
+    ):
+        monkeypatch.setenv(name, value)
+
+    assert "Delete the address and the key that login kept." in fairlane().out

@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).parents[2]
 DIST = REPOSITORY / "dist"
 TOOLS = Path(sys.executable).parent
 PACKAGE = REPOSITORY / "src" / "fairlane"
+OLDEST_OUTPUT = REPOSITORY / ".cache" / "release-oldest.txt"
+"""What the tests with the oldest versions printed, if one failed."""
 
 
 class Unfit(Exception):
@@ -176,7 +178,9 @@ def use_oldest() -> str:
             cwd=REPOSITORY, capture_output=True, text=True, check=False,
         )  # fmt: skip
     if ran.returncode:
-        raise Unfit(ran.stdout[-4_000:])
+        OLDEST_OUTPUT.parent.mkdir(exist_ok=True)
+        OLDEST_OUTPUT.write_text(ran.stdout, "utf-8")
+        raise Unfit(f"{ran.stdout[-4_000:]}\nall of it: {OLDEST_OUTPUT.relative_to(REPOSITORY)}")
     return ran.stdout.strip().splitlines()[-1]
 
 

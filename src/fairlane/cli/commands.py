@@ -43,6 +43,7 @@ class SingleCommand(_WithHelp, TyperCommand):
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
+        self.short_help = first_sentence(self)  # shells show it beside the name; what is not given is cut
         for parameter in self.params:
             quicken(parameter)
 

@@ -80,7 +80,7 @@ class CommandTable(CommandGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, (_, sentence) in COMMANDS.items():
-            self.commands[name] = TyperCommand(name, help=sentence)
+            self.commands[name] = TyperCommand(name, help=sentence, short_help=sentence)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Print the version if only that is asked for."""
