@@ -84,15 +84,21 @@ def test_other_shells_get_a_script_of_their_own(fairlane: Command, shell: str) -
         subprocess.run([found, "-n"], input=script, text=True, check=True)
 
 
-def test_a_shell_shows_the_whole_first_sentence_of_a_command(
-    fairlane: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of ``logout`` too, whose sentence has more than the 45 characters that typer would keep."""
-    for name, value in (
-        ("_FAIRLANE_COMPLETE", "complete_fish"),
-        ("_TYPER_COMPLETE_FISH_ACTION", "get-args"),
-        ("_TYPER_COMPLETE_ARGS", "fairlane lo"),
-    ):
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("typed", ["lo", "tasks ", "serve --", "tasks list --"])
+def test_a_shell_shows_a_whole_sentence_beside_each_word(typed: str) -> None:
+    """One line for each word, however long its sentence is: fish would offer a second line as a word."""
+    asked = {
+        "_FAIRLANE_COMPLETE": "complete_fish",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_TYPER_COMPLETE_ARGS": f"fairlane {typed}",
+    }
+    printed = subprocess.run(
+        [Path(sys.executable).with_name("fairlane")], capture_output=True, text=True, check=True,
+        env={**os.environ, **asked},
+    ).stdout  # fmt: skip
 
-    assert "Delete the address and the key that login kept." in fairlane().out
+    lines = [line.partition("\t") for line in printed.splitlines()]
+    assert [word for word, tab, _ in lines if not tab] == []
+    assert [sentence for _, _, sentence in lines if sentence.endswith("...")] == []
+    if typed == "lo":
+        assert lines[-1] == ("logout", "\t", "Delete the address and the key that login kept.")

@@ -146,6 +146,7 @@ def main() -> None:
     unforeseen.addFilter(lambda record: record.exc_info is not None)
     logging.basicConfig(handlers=[unforeseen], level=logging.WARNING)
     if COMPLETE_VARIABLE in os.environ:
+        os.environ["TERMINAL_WIDTH"] = "10000"  # typer would wrap a long text, and a shell takes each line for a word
         completion_init()
     try:
         program()
