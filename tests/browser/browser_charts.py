@@ -116,3 +116,22 @@ def test_the_numbers_are_a_table_that_is_made_when_it_is_opened(board: Page) -> 
     expect(rows).to_have_count(3)
     expect(rows.first).to_contain_text("(unfinished)")
     expect(rows.first.locator("td").last).to_have_text("3")
+
+
+STEPS = """async (now) => {
+    const base = document.querySelector("script[type=module]").src.replace("main.js", "");
+    const { steps } = await import(base + "timeline.js");
+    const first = { number: 1, startedAt: 1_002, endedAt: 1_010, ending: "FAILED", dueAt: 1_950, waited: null };
+    const second = { number: 2, startedAt: 1_960, endedAt: 1_970, ending: "FAILED", dueAt: null, waited: null };
+    const found = steps({ createdAt: 1_000, status: "FAILED", attempts: [first, second], endedAt: 1_970 }, now);
+    return found.filter((one) => one.until !== undefined).map((one) => [one.title, one.until - one.at]);
+}"""
+
+
+def test_what_happened_is_not_cut_by_a_clock_without_milliseconds(board: Page) -> None:
+    """The page's idea of the server's time may be a second old: a pause that is over keeps its length."""
+    whole = [["Waited", 2], ["Attempt 1 failed", 8], ["Pause before the next attempt", 940], ["Waited", 10],
+             ["Attempt 2 failed", 10]]  # fmt: skip
+
+    assert board.evaluate(STEPS, 5_000) == whole
+    assert board.evaluate(STEPS, 1_000) == whole

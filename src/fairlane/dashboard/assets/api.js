@@ -36,7 +36,8 @@ export async function ask(method, path, body, headers = {}, read = (response) =>
   }
   outage(false);
   const at = Date.parse(response.headers.get("date"));
-  if (at) ahead = at - Date.now();
+  // It has no milliseconds, so it is a bound: the time is less than a second after it.
+  if (at) ahead = Math.min(Math.max(ahead, at - Date.now()), at + 1000 - Date.now());
   if (response.ok) return read(response);
   const answer = await response.json().catch(() => ({}));
   if (response.status === 401 && path !== "/login" && path !== "/enter") ended();

@@ -13,7 +13,9 @@ const GOOD = "good", BAD = "bad", WARN = "warn", QUIET = "quiet";
 
 // One thing that happened: { at, until, kind, title, notes, band, label }. Without `band` it has no part in the band; `label` is what it
 // is called there, if not by its title.
-export function steps({ createdAt, runAt = null, note = "", status, attempts, omitted = 0, endedAt = null, failure = null, why = null, tries = [], url = "" }, now) {
+export function steps({ createdAt, runAt = null, note = "", status, attempts, omitted = 0, endedAt = null, failure = null, why = null, tries = [], url = "" }, heard) {
+  // The page knows the server's time to a second: it is not before what has happened.
+  const now = Math.max(heard, createdAt, ...attempts.flatMap((one) => [one.startedAt, one.endedAt ?? 0]));
   const found = [{ at: createdAt, kind: QUIET, title: "Accepted", notes: [note] }];
   let free = runAt && runAt > createdAt ? runAt : createdAt;
   if (free > createdAt) found.push({ at: createdAt, until: Math.min(free, now), kind: QUIET, title: "Waited for its start time", notes: [`it was not to start before ${moment(free)}`], band: "later" });
