@@ -49,6 +49,11 @@ def test_every_declared_python_is_tested() -> None:
     assert set(read("check.yml")["jobs"]["tests"]["strategy"]["matrix"]["python"]) == versions
 
 
+def test_the_packages_are_tried_before_a_tag() -> None:
+    """With the oldest versions too, so that a bound that no longer holds is found by the change that broke it."""
+    assert "make release" in steps("check.yml")
+
+
 @pytest.mark.parametrize(("tag", "fits"), [(f"v{__version__}", True), ("v9.9.9", False)])
 def test_only_a_tag_of_this_version_is_released(tag: str, fits: bool) -> None:
     """The first step ends the run for another tag."""
