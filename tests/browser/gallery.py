@@ -293,6 +293,8 @@ def pages(
             page.goto(f"{site.address}/dashboard#/{section}")
             page.mouse.move(640, 5)
             page.locator("main").first.wait_for()
+            if name in ("operator", "lanes"):
+                page.locator(".lanes .lane .cell").first.wait_for()
             page.wait_for_timeout(1_800)
             for width, (across, down) in WIDTHS.items():
                 if docs and width != "desk":

@@ -117,7 +117,7 @@ function paint(list, board) {
     const { element } = now.get(one.id);
     if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
   });
-  list.classList.toggle("none", !board.shown.length);
+  list.classList.toggle("none", board.total !== null && !board.shown.length);
 }
 
 function lane(one) {
