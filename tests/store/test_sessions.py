@@ -315,24 +315,43 @@ async def test_ending_a_session_nobody_opened_changes_nothing(store: Store) -> N
 
 
 async def test_leases_the_worker_never_received_go_back_uncounted(store: Store, clock: Clock) -> None:
-    """A lease of an exchange nobody waits for any more, unknown to the worker for a whole lease, runs nowhere."""
+    """A lease of an exchange that is closed runs nowhere if the worker still does not know it at a renewal that began a
+    whole lease later: at the next one after this time."""
     organization, worker = await an_organization(store, slots=3), await a_worker(store)
     known, unknown, underway = await submitted(store, organization, a_task(), a_task(), a_task())
     first = await worker.take_one()
     await worker.exchange(places=1, exchange="closed")
     await worker.exchange(places=1, exchange="open")
     clock.advance(LEASE_SECONDS)
-    await worker.renew(leases=[first.id], exchanges=["open"])
-    young = await state(store, organization, unknown)
-    clock.at += 1
+    young = []
+    for _ in range(2):
+        await worker.renew(leases=[first.id], exchanges=["open"])
+        young.append(await state(store, organization, unknown))
+        clock.at += 1
 
     await worker.renew(leases=[first.id], exchanges=["open"])
 
-    assert young is TaskStatus.PROCESSING
+    assert young == [TaskStatus.PROCESSING] * 2
     assert await state(store, organization, known) is TaskStatus.PROCESSING
     assert await state(store, organization, unknown) is TaskStatus.QUEUED
     assert await state(store, organization, underway) is TaskStatus.PROCESSING
     assert (await worker.take_one()).attempt == 1
+
+
+async def test_a_late_renewal_after_a_jump_takes_no_lease_that_it_cannot_know(store: Store, clock: Clock) -> None:
+    """It was written before the exchange began, and comes when the clock was set by an hour: the lease looks old to it,
+    and is a moment old. Taken back, the task would run twice at once."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task())
+    clock.advance(LEASE_SECONDS / 3)
+    await worker.renew(exchanges=["before"])
+    lease = await worker.take_one()
+    clock.advance(3_600)
+
+    await worker.renew(exchanges=["before"])
+
+    assert await state(store, organization, lease.task_id) is TaskStatus.PROCESSING
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
 
 
 async def test_leases_of_a_withdrawn_exchange_go_back_at_once(store: Store, clock: Clock) -> None:
@@ -357,7 +376,8 @@ async def test_renewing_touches_no_other_session(store: Store, clock: Clock) -> 
     theirs = await other.take_one()
     clock.advance(LEASE_SECONDS + 1)
 
-    await worker.renew()
+    for _ in range(2):
+        await worker.renew()
 
     assert (await store.tasks.status(organization.id)).processing == 1
     assert await other.settle(theirs) is ReportVerdict.ACCEPTED

@@ -171,13 +171,17 @@ def _renew(
     withdrawn: Sequence[str],
 ) -> Operation[Renewal]:
     now = yield from transaction.read_clock()
+    before = query("find_session_end", [session_id], into=int, id=session_id)
     renewed = query("renew_session", [session_id], into=RenewedRow, id=session_id, key_id=key_id, now=now)
     held = query("find_session_leases", [session_id], into=SessionLeaseRow, id=session_id)
-    yield from together(renewed, held)
+    yield from together(before, renewed, held)
     if not renewed.rows:
         raise SessionGone
     [row] = renewed.rows
-    known, given_up, young = set(leases), set(withdrawn), now - row.lease_ms
+    # This request may be as old as a lease, and then knows nothing of exchanges that began after it was written. Its
+    # age is counted from the renewal before, because the clock may have been set since.
+    young = min(now, before.rows[0] - row.lease_ms) - row.lease_ms
+    known, given_up = set(leases), set(withdrawn)
     open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
     canceled: list[str] = []

@@ -23,6 +23,10 @@ WHERE dead = 0
 ORDER BY id
 FOR NO KEY UPDATE;
 
+-- name: find_session_end
+-- Read until when a session is renewed.
+SELECT lease_until FROM session WHERE id = :id;
+
 -- name: renew_session
 -- Renew a live session, only for the key that opened it, or without a key if it was opened without one.
 UPDATE session
