@@ -862,7 +862,9 @@ class World:
             if delivery.delivered_at is not None and not tries:
                 self.broken(f"I11: the message of {delivery.task_id} counts as delivered, and no receiver got it")
         self.mirror.compare()
-        store = next(server.store for server in self.servers.values() if server.up)
+        while not (up := [server for server in self.servers.values() if server.up]):
+            await asyncio.sleep(0.05)
+        store = up[0].store
         self._judge_bulks({one.id: one for one in (await store.bulks.page(None, before=None, most=1_000)).bulks})
         drifts = await store.recount.find()
         if drifts:
