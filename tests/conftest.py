@@ -1,6 +1,7 @@
 """What holds for every test: no setting leaks in, no file is left outside, no thread of ours lives on."""
 
 import gc
+import logging
 import os
 import signal
 import tempfile
@@ -12,7 +13,7 @@ from zlib import crc32
 import hypothesis
 import pytest
 
-from tests.watching import pytest_configure  # noqa: F401 - a hook
+from tests.watching import SERVER_THREAD, pytest_configure  # noqa: F401 - a hook
 
 MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory."""
@@ -179,6 +180,21 @@ def http_database(request: pytest.FixtureRequest) -> str:
 def anyio_backend() -> str:
     """Fairlane runs on asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_log(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Keep what the shared server of HTTP tests logs, such as deliveries of tests before, out of the log of others."""
+    if "http_database" in request.fixturenames:
+        yield
+        return
+
+    def own(record: logging.LogRecord) -> bool:
+        return record.threadName != SERVER_THREAD
+
+    caplog.handler.addFilter(own)
+    yield
+    caplog.handler.removeFilter(own)
 
 
 @pytest.fixture(scope="session", autouse=True)

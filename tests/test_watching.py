@@ -1,12 +1,17 @@
 """The control of tests/watching.py: each way in which a secret can come out fails the test that it came out of."""
 
+import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+import pytest
 
 from fairlane.api.keys import new_key
 from fairlane.model.keys import KeyKind
 from tests.architecture.sources import REPOSITORY
+from tests.watching import SERVER_THREAD
 
 TELLS = """
 import logging, subprocess, sys
@@ -64,3 +69,15 @@ def test_a_secret_that_comes_out_fails_its_test(tmp_path: Path) -> None:
     assert "test_nothing" not in ran.stdout
     assert ran.stdout.count("secrets were shown") >= WAYS
     assert new_key(KeyKind.ORGANIZATION)[:8] in ran.stdout
+
+
+@pytest.mark.parametrize(("name", "seen"), [(SERVER_THREAD, []), ("another", ["it is late"])])
+def test_the_shared_server_is_not_in_the_log_of_a_test_without_it(
+    name: str, seen: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It retries deliveries of tests before; what else runs is in the log."""
+    thread = threading.Thread(target=lambda: logging.getLogger("fairlane").warning("it is late"), name=name)
+    thread.start()
+    thread.join()
+
+    assert [record.getMessage() for record in caplog.records] == seen

@@ -20,6 +20,7 @@ from fairlane.handlers import Fairlane
 from fairlane.loops import new_event_loop
 from fairlane.settings import Settings
 from tests.store.databases import prepared_file
+from tests.watching import SERVER_THREAD
 
 Result = TypeVar("Result")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -85,7 +86,7 @@ class House:
         self.settings = Settings(**chosen)
         self.server = Server(self.settings, application or an_application())
         self._runner = asyncio.Runner(loop_factory=new_event_loop)
-        self._thread = threading.Thread(target=self._run, name="fairlane-test-server", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=SERVER_THREAD, daemon=True)
         self._stopping: asyncio.Event | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None

@@ -466,6 +466,12 @@ async def test_a_port_that_hangs_delays_no_other_port_of_its_host(office: Office
     await office.owe(other, alive.port)
 
     await office.settled(other, tries=1)
+
+    async def full() -> bool:
+        return hanging.connections >= 4
+
+    await eventually(full)
+    await office.looked()
     assert hanging.connections == 4
 
 
