@@ -80,6 +80,7 @@ def test_a_url_is_taken_apart_once_and_exactly() -> None:
         authority="[2606:4700::1]",
         path="/Hook",
     )
+    assert check_url("https://ok.example", PUBLIC).path == "/"
 
 
 def test_our_own_hosts_are_refused() -> None:
