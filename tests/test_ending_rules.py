@@ -1,5 +1,6 @@
 """The pure decisions about ends and sums, value by value: attempts, causes, months, types, rates, clocks."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -27,7 +28,15 @@ from fairlane.rules.attempts import (
     retry_pause_ms,
 )
 from fairlane.rules.clocks import JUMP_MS, jump_of, step_back
-from fairlane.rules.deliveries import OpenMessages, delivery_hold
+from fairlane.rules.deliveries import (
+    SOON_MS,
+    STUCK_MS,
+    DeliveryChoice,
+    DeliveryLimits,
+    OpenMessages,
+    SenderState,
+    delivery_hold,
+)
 from fairlane.rules.failures import HOUR_MS, Fingerprint, fingerprint_of, hour_of
 from fairlane.rules.fairness import FIRST_ESTIMATE_MS, charged, entered, expected_ms
 from fairlane.rules.history import bucket_of, month_of, next_month_at, usage_by_type, usage_points
@@ -176,10 +185,17 @@ def test_an_hour_is_counted_from_1970() -> None:
         (moment(2026, 12, 31, 23, 59, 59) + 999, "2026-12", moment(2027, 1, 1)),
     ],
 )
-def test_months_are_those_of_utc(at: int, month: str, next_at: int) -> None:
-    """The next one begins where this one ends, also at the turn of the year."""
-    assert (month_of(at), next_month_at(at)) == (month, next_at)
-    assert month_of(next_at) != month_of(next_at - 1) == month
+def test_months_are_those_of_utc(at: int, month: str, next_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one begins where this one ends, also at the turn of the year, and whatever zone the machine is in."""
+    for zone in ("Pacific/Auckland", "America/Los_Angeles"):
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            found = month_of(at), next_month_at(at), month_of(next_at), month_of(next_at - 1)
+        time.tzset()
+
+        assert found[:2] == (month, next_at)
+        assert found[2] != found[3] == month
 
 
 @pytest.mark.parametrize(
@@ -297,3 +313,43 @@ def test_a_pause_is_the_receivers_if_it_asked_for_it(asked: bool, held: HostHold
 
     assert delivery_hold(a_message(-1), None, asked=asked) is held
     assert delivery_hold(a_message(0), None, asked=asked) is None
+
+
+def test_a_message_without_a_reason_is_stuck_after_a_minute() -> None:
+    """Before that nothing holds it; a server that is full does from the third second on."""
+    full = SenderState(
+        limits=DeliveryLimits(total=1, reserve=1), under_way=[(7, "b:443", False, 0), (8, "b:443", True, 0)]
+    )
+
+    def held(overdue_ms: int, state: SenderState | None) -> HostHold | None:
+        message = OpenMessages(host="a:443", organizations=(1,), overdue_ms=overdue_ms)
+        return delivery_hold(message, state, asked=False)
+
+    assert [held(one, None) for one in (STUCK_MS - 1, STUCK_MS)] == [None, HostHold.STUCK]
+    assert [held(one, full) for one in (SOON_MS - 1, SOON_MS)] == [None, HostHold.SERVER_BUSY]
+
+
+def test_an_organization_with_all_its_tries_has_no_turn() -> None:
+    """One less, and it has."""
+    limits = DeliveryLimits(organization=2)
+    state = SenderState(limits=limits, under_way=[(1, "a", False, 0), (1, "b", False, 0), (2, "a", False, 0)])
+
+    assert DeliveryChoice(state).in_turn([1, 2, 3]) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("under_way", "hanging", "chosen"),
+    [
+        ([(9, "x", False, 0)], [], [0]),
+        ([(9, "x", False, 0)], [(1, "a")], []),
+        ([(9, "x", False, 0), (1, "b", True, 0)], [], []),
+        ([(9, "x", False, 0), (8, "b", True, 0)], [], []),
+    ],
+)
+def test_the_reserve_is_for_one_try_of_each_organization_that_does_not_hang(
+    under_way: list[tuple[int, str, bool, int]], hanging: list[tuple[int, str]], chosen: list[int]
+) -> None:
+    """The other places are taken; the reserve has one."""
+    state = SenderState(limits=DeliveryLimits(total=1, reserve=1), under_way=under_way, hanging=hanging)
+
+    assert DeliveryChoice(state).choose([(1, "a", 0)]) == chosen
