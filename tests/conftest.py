@@ -13,7 +13,7 @@ from zlib import crc32
 import hypothesis
 import pytest
 
-from tests.watching import SERVER_THREAD, pytest_configure  # noqa: F401 - a hook
+from tests.watching import SHARED_THREAD, pytest_configure  # noqa: F401 - a hook
 
 MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory."""
@@ -190,7 +190,7 @@ def own_log(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) ->
         return
 
     def own(record: logging.LogRecord) -> bool:
-        return record.threadName != SERVER_THREAD
+        return not (record.threadName or "").startswith(SHARED_THREAD)
 
     caplog.handler.addFilter(own)
     yield

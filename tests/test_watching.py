@@ -11,7 +11,7 @@ import pytest
 from fairlane.api.keys import new_key
 from fairlane.model.keys import KeyKind
 from tests.architecture.sources import REPOSITORY
-from tests.watching import SERVER_THREAD
+from tests.watching import SERVER_THREAD, SHARED_THREAD
 
 TELLS = """
 import logging, subprocess, sys
@@ -71,7 +71,7 @@ def test_a_secret_that_comes_out_fails_its_test(tmp_path: Path) -> None:
     assert new_key(KeyKind.ORGANIZATION)[:8] in ran.stdout
 
 
-@pytest.mark.parametrize(("name", "seen"), [(SERVER_THREAD, []), ("another", ["it is late"])])
+@pytest.mark.parametrize(("name", "seen"), [(f"{SHARED_THREAD}0", []), (f"{SERVER_THREAD}-own", ["it is late"])])
 def test_the_shared_server_is_not_in_the_log_of_a_test_without_it(
     name: str, seen: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,7 +36,9 @@ SHOWN_CHARACTERS = 12
 """Of what was found: enough to recognize it, too few to be found again in the report."""
 PLACE_CHARACTERS = 160
 SERVER_THREAD = "fairlane-test-server"
-"""Runs the server of HTTP tests; one of them is shared by all tests of a process, and logs when it has something to."""
+"""Runs a server of HTTP tests; the name of its folder follows."""
+SHARED_THREAD = f"{SERVER_THREAD}-shared"
+"""Runs the server that all HTTP tests of a process share, which logs when it has something to."""
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) - {"msg", "args"}
 
 

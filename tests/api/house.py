@@ -86,7 +86,7 @@ class House:
         self.settings = Settings(**chosen)
         self.server = Server(self.settings, application or an_application())
         self._runner = asyncio.Runner(loop_factory=new_event_loop)
-        self._thread = threading.Thread(target=self._run, name=SERVER_THREAD, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{SERVER_THREAD}-{folder.name}", daemon=True)
         self._stopping: asyncio.Event | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None

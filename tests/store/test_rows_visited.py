@@ -109,7 +109,8 @@ NOT_HERE = {
     # Rows named one by one, by key: claims, settles, reports of workers, and the chunks of upkeep.
     "find_used_keys", "find_heads", "find_listed", "find_leases", "find_ended", "find_payloads",
     "find_exchanged", "find_yielded", "find_heads_ahead", "find_calls", "find_claimed_calls", "find_waiting_calls",
-    "find_ready_calls", "count_ready_calls", "find_turns", "find_live_sessions", "find_session_leases", "find_place",
+    "find_ready_calls", "count_ready_calls", "find_turns", "find_live_sessions", "find_session_end",
+    "find_session_leases", "find_place",
     "find_again", "find_retried", "find_places", "lock_bulk",
     "lock_deliveries", "find_deliveries_to_record", "find_tries", "find_deliveries_of", "find_last_usage", "find_grant",
     "lock_organizations", "lock_further_organizations", "lock_plan", "lock_type_limits", "count_limited",

@@ -178,9 +178,10 @@ def _renew(
     if not renewed.rows:
         raise SessionGone
     [row] = renewed.rows
-    # This request may be as old as a lease, and then knows nothing of exchanges that began after it was written. Its
-    # age is counted from the renewal before, because the clock may have been set since.
-    young = min(now, before.rows[0] - row.lease_ms) - row.lease_ms
+    # This request may be late, and then knows nothing of exchanges that began after it was written: leases that are
+    # younger than a lease time are left. If the session looks expired, the clock may have been set, and tells no age.
+    until = before.rows[0]
+    young = (now if now <= until else until - row.lease_ms) - row.lease_ms
     known, given_up = set(leases), set(withdrawn)
     open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
