@@ -1,7 +1,7 @@
 // Keys of the organization, and the secrets that sign its webhooks. A new one is shown once.
 
 import { ask, get } from "./api.js";
-import { button, copies, fill, h, notice, submits, table } from "./dom.js";
+import { button, copies, fill, h, nameOf, notice, submits, table } from "./dom.js";
 import { moment } from "./format.js";
 
 const ROTATION = "Create a new secret? It signs every webhook from now on. The current secret also signs for 24 hours, so add the new one to your receivers in that time. An older secret stops signing at once.";
@@ -20,7 +20,7 @@ export function access(content) {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });
     fill(keys, h("h2", {}, "Keys"), table("Every key gives full access to this organization", [
-      { name: "Name", long: true, first: true, show: (one) => one.name ?? h("span", { class: "quiet" }, "no name") }, { name: "Ends in", named: true, show: (one) => h("code", {}, one.last4) },
+      { name: "Name", long: true, first: true, show: nameOf }, { name: "Ends in", named: true, show: (one) => h("code", {}, one.last4) },
       { name: "Created", named: true, show: (one) => moment(one.created_at) }, { name: "Revoked", named: true, show: (one) => (one.revoked_at ? moment(one.revoked_at) : "") },
       { name: "", show: (one) => (one.revoked_at ? "" : button("Revoke", async () => {
         if (!confirm(`Revoke the key that ends in ${one.last4}? Programs that use it are refused at once.`)) return;

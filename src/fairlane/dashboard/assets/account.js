@@ -2,7 +2,7 @@
 
 import { shownOnce } from "./access.js";
 import { ask, get } from "./api.js";
-import { button, fill, h, notice, rowsOf, submits } from "./dom.js";
+import { button, fill, h, nameOf, notice, rowsOf, submits } from "./dom.js";
 import { count, moment } from "./format.js";
 
 const GRANTS_SHOWN = 10;
@@ -10,7 +10,7 @@ const GRANTS_SHOWN = 10;
 export function keysOf(section, path, name) {
   const shown = h("div", { role: "status" }), label = h("input", { id: "key-name", maxlength: 64, placeholder: "what it is for" });
   const list = rowsOf("Each gives full access to the organization", [
-    { name: "Name", long: true, first: true, show: (key) => key.name ?? h("span", { class: "quiet" }, "no name") }, { name: "Ends in", named: true, show: (key) => h("code", {}, key.last4) }, { name: "Created", named: true, show: (key) => moment(key.created_at) },
+    { name: "Name", long: true, first: true, show: nameOf }, { name: "Ends in", named: true, show: (key) => h("code", {}, key.last4) }, { name: "Created", named: true, show: (key) => moment(key.created_at) },
     { name: "State", show: (key) => (key.revoked_at ? h("span", { class: "badge" }, "revoked") : h("span", { class: "badge good" }, "valid")) },
     { name: "", show: (key) => (key.revoked_at ? "" : button("Revoke", async () => {
       if (!confirm(`Revoke the key of ${name} that ends in ${key.last4}? Programs that use it are refused at once.`)) return;

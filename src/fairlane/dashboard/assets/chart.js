@@ -204,7 +204,8 @@ function path(values, x, y) {
   values.forEach((value, index) => {
     if (value === null || value === undefined) { pen = false; return; }
     // A value without neighbors is a short line, which the round cap makes a mark that is seen.
-    line += `${pen ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${pen ? "" : (values[index + 1] ?? null) === null ? "m-2 0h4" : "h0"}`;
+    const point = `${x(index).toFixed(1)} ${y(value).toFixed(1)}`, alone = (values[index + 1] ?? null) === null;
+    line += pen ? `L${point}` : `M${point}${alone ? "m-2 0h4" : ""}`;
     pen = true;
   });
   return line;

@@ -85,6 +85,9 @@ export function set(element, content) {
 export const facts = (pairs) =>
   h("dl", { class: "facts" }, pairs.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value ?? "–")]));
 
+// Returns the name of a key, or a word for one without.
+export const nameOf = (one) => one.name ?? h("span", { class: "quiet" }, "no name");
+
 // Returns an input below its name, as filters have it.
 export const field = (input, name) => h("span", { class: "field" }, h("label", { for: input.id, class: "quiet" }, name), input);
 

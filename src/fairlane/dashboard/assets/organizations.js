@@ -125,7 +125,7 @@ export function organization(content, { rest: [name], view }) {
 const planOf = (name) => h("a", { class: "within", href: `#/plan/${encodeURIComponent(name)}` }, name);
 
 // Returns the way to the tasks of an organization, of one status or of all.
-const tasksOf = (name, shown, status = "") => h("a", { class: "plain", href: `#/tasks?${new URLSearchParams({ organization: name, ...(status ? { status } : {}) })}` }, shown);
+const tasksOf = (name, shown, status = "", look = "plain") => h("a", { class: look, href: `#/tasks?${new URLSearchParams({ organization: name, ...(status ? { status } : {}) })}` }, shown);
 
 // What an organization used: the last hour by the minute, over all task types, and this month.
 function usedBy(name) {
@@ -159,6 +159,6 @@ function newest(section, name) {
     { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "") },
     { name: "Task", long: true, show: (one) => h("a", { href: `#/task/${one.id}` }, one.idempotency_key ?? one.id) },
   ], { empty: "No tasks.", key: (one) => one.id, stack: true });
-  fill(section, h("div", { class: "heading" }, h("h2", {}, "Tasks"), h("div", { class: "row" }, h("a", { href: `#/tasks?organization=${encodeURIComponent(name)}` }, "All of its tasks"))), list.element);
+  fill(section, h("div", { class: "heading" }, h("h2", {}, "Tasks"), h("div", { class: "row" }, tasksOf(name, "All of its tasks", "", null))), list.element);
   return repeat(3, async () => list.show((await get(`/admin/v1/tasks?organization=${encodeURIComponent(name)}&limit=10`)).tasks));
 }
