@@ -85,7 +85,7 @@ async def execute(address: str, sql: str) -> None:
         await connection.close()
 
 
-async def promoted(address: str) -> None:
+async def promote_standby(address: str) -> None:
     """Promote the standby at this address, also one that just starts again, and return when it accepts writes.
 
     Does not wait inside ``pg_promote``: recovery may wait for the snapshot of that statement, for half a minute.

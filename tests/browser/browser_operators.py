@@ -566,6 +566,12 @@ def tab(page: Page, name: str, *, most: int = 150) -> None:
     page.wait_for_function(FOCUS_SEEN, timeout=2_000)  # a frame may pass before it is scrolled to
 
 
+def enter_at(page: Page, name: str) -> None:
+    """Press Enter where Tab finds this."""
+    tab(page, name)
+    page.keyboard.press("Enter")
+
+
 FOCUSED_NAME = """() => {
     const one = document.activeElement;
     return one.getAttribute("aria-label") ?? one.labels?.[0]?.textContent ?? one.textContent;
@@ -598,39 +604,32 @@ def test_a_failure_is_found_and_run_again_with_the_keyboard_alone(enter: Enter, 
     expect(page.get_by_role("table", name="Failures by cause")).to_contain_text("BROKEN")
     expect(page.get_by_role("list", name="Organizations").get_by_role("link").first).to_be_visible()
 
-    tab(page, "All failures")
-    page.keyboard.press("Enter")
+    enter_at(page, "All failures")
     expect(page.get_by_role("heading", name="Failures", exact=True)).to_be_visible()
     expect(page.locator("main")).to_be_focused()
     expect(page.get_by_role("link", name="BROKEN")).to_be_visible()
-    tab(page, "BROKEN")
-    page.keyboard.press("Enter")
+    enter_at(page, "BROKEN")
     expect(page.get_by_role("heading", name="BROKEN")).to_be_visible()
     expect(page.get_by_role("heading", name="Its attempts")).to_be_visible()
-    tab(page, "Run all again…")
-    page.keyboard.press("Enter")
+    enter_at(page, "Run all again…")
     expect(page.get_by_text(re.compile("run again; that is all of them"))).to_be_visible()
     eventually(lambda: site.admin("GET", "organizations/acme")["failed"] > failed_before)
     assert asked[0].startswith("Run ")
     tab(page, "See how they end")
 
     page.reload()
-    tab(page, "Organizations")
-    page.keyboard.press("Enter")
+    enter_at(page, "Organizations")
     tab(page, "Name begins with")
     page.keyboard.type("acm")
     rows = page.get_by_role("table", name="Organizations").locator("tbody tr")
     expect(rows).to_have_count(1)
     expect(page.get_by_label("Name begins with")).to_be_focused()
-    tab(page, "acme")
-    page.keyboard.press("Enter")
+    enter_at(page, "acme")
     expect(page.get_by_role("heading", name="acme")).to_be_visible()
     expect(page.get_by_role("link", name="the one that waits")).to_be_visible()
-    tab(page, "the one that waits")
-    page.keyboard.press("Enter")
+    enter_at(page, "the one that waits")
     expect(page.get_by_role("heading", name="SLOW")).to_be_visible()
-    tab(page, "Cancel")
-    page.keyboard.press("Enter")
+    enter_at(page, "Cancel")
 
     expect(page.get_by_text("TASK_CANCELED").first).to_be_visible()
     assert asked[1].startswith("Cancel this task of acme?")

@@ -159,7 +159,7 @@ MUTANTS = (
            "tests/store/test_fairness.py::test_an_idle_organization_banks_no_credit"),
     Mutant("an attempt that was short is charged as estimated", "store/settling.py",
            "sum(took_ms) - sum([lease.estimate_ms for lease in leases])", "0",
-           "tests/store/test_fairness.py::test_slow_tasks_of_a_type_are_charged_for_what_they_took"),
+           "tests/store/test_fairness.py::test_slow_tasks_are_charged_for_what_they_took"),
     # Commits, adapters, outages ---------------------------------------------------------------------------------------
     Mutant("commits are not synced", "store/sqlite/opening.py",
            'connection.execute("PRAGMA synchronous = FULL")', 'connection.execute("PRAGMA synchronous = NORMAL")',

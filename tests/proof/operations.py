@@ -27,7 +27,7 @@ import asyncpg
 from tests.api.house import Customer, House, Session
 from tests.cluster import Cluster, join
 from tests.deploy.pooler import BOUNCER, Pooler
-from tests.postgres import at_once, execute, promoted
+from tests.postgres import at_once, execute, promote_standby
 
 CUSTOMERS = 3
 PAUSE_SECONDS = 0.02
@@ -312,7 +312,7 @@ def promote(scene: Scene, *, behind: bool) -> None:
         scene.cluster.stop(signal.SIGQUIT)
         for pid in receivers:
             os.kill(pid, signal.SIGKILL)
-        at_once(partial(promoted, standby.address))
+        at_once(partial(promote_standby, standby.address))
         back = time.monotonic()
         scene.load.pass_by(BACK_SECONDS)
         scene.judge(begun, back, away=False)

@@ -60,7 +60,7 @@ from tests.builders import (
     submitted,
 )
 from tests.cluster import join
-from tests.postgres import NO_TABLES, disconnect, execute, promoted
+from tests.postgres import NO_TABLES, disconnect, execute, promote_standby
 from tests.store.databases import NOWHERE, Clock, PostgresServer, adapter_of, standing_before, until_somebody_waits
 
 PLAIN = {"int8", "int4", "float8", "text", "bool", "json", "int8[]"}
@@ -959,7 +959,7 @@ async def test_a_standby_is_a_database_that_is_away(
             answers += [await asyncio.gather(store.tasks.submit(organization.id, [a_task()]), return_exceptions=True)]
         with pytest.raises(DatabaseError, match="read-only"):
             await Store.open(Settings(database=cluster.address), {})
-        await promoted(cluster.address)
+        await promote_standby(cluster.address)
 
         assert [type(answer) for (answer,) in answers] == [StoreUnreachable] * 3
         (accepted,) = await store.tasks.submit(organization.id, [a_task()])
