@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,6 +204,11 @@ def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = W
         [times],
         [mutants],
     ]
+
+
+def worst(codes: Collection[int]) -> int:
+    """Return the exit code of a part that ran several times: a broken promise comes before too little seen."""
+    return 1 if 1 in codes else max(codes)
 
 
 def run(group: Sequence[Part]) -> list[Outcome]:

@@ -83,7 +83,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_subject ON audit (subject, id);
 
--- The last transaction of a server, of those with this remainder, whose outcome is decided: it was committed, or it is
+-- The last transaction of a server, of those with this remainder, that has a decided outcome: it was committed, or it is
 -- undone for good. On PostgreSQL a server writes its number with each commit. If the answer to a commit is lost, the
 -- server asks for the number here, and takes it, so that the transaction can no longer commit. PostgreSQL's own number
 -- of a transaction does not tell: it may be given again after a crash or on a promoted standby. The numbers of a server
