@@ -166,6 +166,14 @@ async def test_a_transaction_that_was_undone_while_it_was_waited_for_is_undone(
     assert await told is False
 
 
+async def test_the_numbers_of_a_server_are_spread_over_rows(server: PostgresServer, one: Server) -> None:
+    """Each row has the last number of its remainder, so while a snapshot is held no row is changed by every commit."""
+    for number in (1, 2, 1 + ROWS):
+        one.mark(number).ask(COMMIT, [], 5)
+
+    assert sorted(server.rows("SELECT remainder, number FROM last_commit")) == [(1, 1 + ROWS), (2, 2)]
+
+
 async def test_servers_have_numbers_of_their_own(server: PostgresServer, one: Server) -> None:
     """The first number of a server that starts again is not that of the server before."""
     other = Server(server.address)
