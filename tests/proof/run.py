@@ -123,7 +123,8 @@ def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = W
         "a key that many clients send at once, while servers are killed, names one task, the one that they were told",
         ("-m", "tests.proof.storm", *(["300", "--database", "postgres"] if quick else []), "--seed", str(seed)),
     )
-    whole = ("20000", *(("--controls", "60") if minutes is None else ("--minutes", str(minutes), "--processes", "1")))
+    ends = ("--controls", "60") if minutes is None else ("--minutes", str(minutes), "--processes", "1")
+    whole = ("20000", "--first", str(seed), *ends)
     simulation = Part(
         "simulation of servers, workers and faults",
         "while everything fails, no invariant of the rows breaks after any commit, and all work ends once it is calm",
