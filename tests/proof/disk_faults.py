@@ -216,9 +216,12 @@ class Place:
         return str(answer.json()["session"]) if answer is not None and answer.status_code == 200 else ""
 
     def exchange(self, places: int, *reports: dict[str, Any]) -> Any:
-        """Send an exchange until it is answered by anything but 503 or silence, for a while; return the last answer."""
+        """Send an exchange; return its answer. If the session has ended, which a full disk allows, begin another."""
         body = {"session": self.session, "id": secrets.token_hex(8), "places": places, "reports": list(reports)}
-        return self.ask("worker", "POST", "/worker/v1/exchange", body | {"wait_seconds": 0})
+        answer = self.ask("worker", "POST", "/worker/v1/exchange", body | {"wait_seconds": 0}, known=(410,))
+        if answer is not None and answer.status_code == 410:
+            self.session = self.registered() or self.session
+        return answer
 
     # Once there is room ----------------------------------------------------------------------------------------------
 
@@ -235,6 +238,9 @@ class Place:
         give_up_at = time.monotonic() + 30
         while time.monotonic() < give_up_at:
             answer = self.exchange(200)
+            if answer is None or answer.status_code != 200:
+                self.problems.append("no exchange at the end")
+                return
             leases = answer.json()["leases"]
             self.exchange(0, *({"lease": one["lease"], "outcome": "completed", "result": {}} for one in leases))
             status = self.ask("customer", "GET", "/v1/async/status").json()

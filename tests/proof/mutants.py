@@ -179,7 +179,7 @@ MUTANTS = (
            "                pass\n            if self.connection.in_transaction:",
            "tests/store/test_sqlite.py::test_after_a_failed_sync_nothing_is_acknowledged_any_more"),
     Mutant("readers may keep the log for ever", "store/sqlite/writing.py",
-           "waits = pages >= LOG_PAGES_MOST and", "waits = False and",
+           "waits=pages >= LOG_PAGES_MOST and", "waits=False and",
            "tests/store/test_reads.py::test_a_long_read_does_not_let_the_log_grow_for_ever "
            "tests/store/test_reads.py::test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever"),
     Mutant("a commit without an answer counts as done", "store/postgres/writing.py",

@@ -8,6 +8,7 @@ import pytest
 
 from fairlane.errors import StoreBroken, StoreUnreachable
 from fairlane.outages import Outage
+from fairlane.store import upkeep
 from fairlane.store.batching import Batches, PendingWrite
 from fairlane.store.effects import Effects
 from fairlane.store.sqlite import writing
@@ -20,7 +21,8 @@ SOME = 12
 
 @pytest.fixture(autouse=True)
 def no_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outage ends with the first write that succeeds."""
+    """An outage ends with the first write that succeeds, and each question of readiness makes a trial write."""
+    monkeypatch.setattr(upkeep, "TRIAL_SECONDS", 0.0)
     monkeypatch.setattr(writing, "FULL_SECONDS", 0.0)
     outage = pytest.importorskip("fairlane.store.postgres.outage")
     monkeypatch.setattr(outage, "FULL_SECONDS", 0.0)
@@ -32,16 +34,8 @@ async def test_a_full_disk_is_one_outage(database: Database, caplog: pytest.LogC
     """
     store = database.store
     await store.upkeep.ping()
-    made = refused = 0
     with database.full_disk():
-        while refused < SOME:
-            try:
-                # A plan of a page: sooner or later there is no room for it.
-                await store.plans.create(f"{made}" + "x" * 4_000, slots=1, queue_limit=1, weight=1, actor=ACTOR)
-                made += 1
-            except StoreUnreachable:
-                refused += 1
-            assert made < 100
+        made = await _filled(store)
         ready = [await _ready(store) for _ in range(2)]
     again = await _ready(store)
     await store.plans.create("small", slots=1, queue_limit=1, weight=1, actor=ACTOR)
@@ -52,6 +46,38 @@ async def test_a_full_disk_is_one_outage(database: Database, caplog: pytest.LogC
     assert [one.getMessage() for one in serious] == ["disk.filled", "disk.recovered"]
     assert vars(serious[1])["count"] == SOME + 2
     assert not [one for one in caplog.records if one.exc_info]
+
+
+async def test_questions_of_readiness_do_not_fill_a_disk(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may ask as often as they like; on a full disk only the first of a short time makes a trial write."""
+    store = database.store
+    with database.full_disk():
+        await _filled(store)
+        monkeypatch.setattr(upkeep, "TRIAL_SECONDS", 3_600.0)
+        ready = await asyncio.gather(*(_ready(store) for _ in range(20)))
+    monkeypatch.setattr(upkeep, "TRIAL_SECONDS", 0.0)
+    later = await _ready(store)
+    await store.plans.create("small", slots=1, queue_limit=1, weight=1, actor=ACTOR)
+
+    assert (ready, later) == ([False] * 20, False)
+    [ended] = [one for one in caplog.records if one.getMessage() == "disk.recovered"]
+    assert vars(ended)["count"] == SOME + 1
+
+
+async def _filled(store: Any) -> int:
+    """Write until there is no room for more; return how many plans there are now."""
+    made = refused = 0
+    while refused < SOME:
+        try:
+            # A plan of a page: sooner or later there is no room for it.
+            await store.plans.create(f"{made}" + "x" * 4_000, slots=1, queue_limit=1, weight=1, actor=ACTOR)
+            made += 1
+        except StoreUnreachable:
+            refused += 1
+        assert made < 100
+    return made
 
 
 async def _ready(store: Any) -> bool:

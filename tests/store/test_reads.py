@@ -229,14 +229,14 @@ async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
     reads: list[asyncio.Future[Any]] = []
     last = threading.Event()
 
-    checkpoint, checkpointing = adapter.writer._checkpoint, threading.Event()
+    checkpoint, checkpointing = adapter.writer._shorten_log, threading.Event()
 
     def watched() -> None:
         checkpointing.set()
         checkpoint()
         checkpointing.clear()
 
-    monkeypatch.setattr(adapter.writer, "_checkpoint", watched)
+    monkeypatch.setattr(adapter.writer, "_shorten_log", watched)
 
     def read(begun: threading.Event, following: threading.Event) -> Operation:
         """Lasts until the next one has begun, or a moment longer than the begin of a checkpoint."""

@@ -5,22 +5,23 @@ import json
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreBroken
+from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreBroken, StoreUnreachable
 from fairlane.model.leases import ReportVerdict
 from fairlane.model.status import SlotUse
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.claiming import query_turns
+from fairlane.store.effects import Effects
 from fairlane.store.sqlite import SqliteDatabase, disk, lock_path, opening, reading, restore_file
-from fairlane.store.statements import Statement, load_migrations, load_statements
+from fairlane.store.statements import Operation, Statement, load_migrations, load_statements, run
 from tests.builders import PAGE, a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
 from tests.store.databases import Clock, SqliteFile, adapter_of, in_one_commit
 from tests.tables import each
@@ -294,6 +295,76 @@ class _CountingFile(apsw.VFSFile):
 
 def _count_syncs() -> _CountingSyncs:
     return _CountingSyncs()
+
+
+async def test_on_a_full_disk_the_place_of_the_log_is_used_again(
+    tmp_path: Path, clock: Clock, disk_that_fills: "_DiskThatFills"
+) -> None:
+    """A log that is not long enough for its usual copy does not keep the last bytes: one write is refused, the next
+    ones succeed, and the log grows no more as long as each byte is needed."""
+    file = SqliteFile(tmp_path, clock)
+    log = file.path.with_name(file.path.name + "-wal")
+    store = await file.open()
+    try:
+        await _write_probe(store)
+        adapter_of(store).writer.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        for _ in range(5):
+            await _write_probe(store)
+        disk_that_fills.full, size = True, log.stat().st_size
+
+        refused = 0
+        for _ in range(20):
+            try:
+                await _write_probe(store)
+            except StoreUnreachable:
+                refused += 1
+
+        assert refused == 1
+        assert log.stat().st_size == size
+    finally:
+        await file.close()
+
+
+async def _write_probe(store: Store) -> None:
+    """Write the same pages each time."""
+
+    def fill(effects: Effects, members: Sequence[None]) -> Operation[Sequence[None]]:
+        yield from run("empty_probe")
+        yield from run("fill_probe", filler="x" * 65_536)
+        return members
+
+    await adapter_of(store).write(fill, None)
+
+
+class _DiskThatFills(apsw.VFS):
+    """The platform's own file layer; on a full disk no file can grow."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.base = apsw.vfs_names()[0]
+        super().__init__("filling", self.base, makedefault=True)
+
+    def xOpen(self, name, flags):
+        return _FileThatFills(self, name, flags)
+
+
+class _FileThatFills(apsw.VFSFile):
+    def __init__(self, vfs: _DiskThatFills, name, flags) -> None:
+        self._vfs = vfs
+        super().__init__(vfs.base, name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        if self._vfs.full and offset + len(data) > self.xFileSize():
+            raise apsw.FullError("no room")
+        super().xWrite(data, offset)
+
+
+@pytest.fixture
+def disk_that_fills() -> Iterator[_DiskThatFills]:
+    """SQLite's disk in this test."""
+    disk = _DiskThatFills()
+    yield disk
+    disk.unregister()
 
 
 async def test_reads_come_from_connections_that_cannot_write(file: SqliteFile) -> None:

@@ -5,6 +5,7 @@ the next round. No promise may depend on one server's memory.
 """
 
 import secrets
+import time
 from collections.abc import Sequence
 
 from fairlane.errors import StoreUnreachable
@@ -31,6 +32,8 @@ from fairlane.store.trail import STEP, TrailRow
 from fairlane.store.transaction import Transaction
 
 PROBE_BYTES = 2**16
+TRIAL_SECONDS = 0.1
+"""How long after a trial write on a full disk the next one comes, however often it is asked for: each takes room."""
 
 
 class DueTaskRow(Row, frozen=True):
@@ -73,6 +76,8 @@ class UpkeepStore(Noun):
         """Tasks of organizations without a retention that ended longer ago than ``retention_ms`` are purged."""
         super().__init__(shared)
         self._retention_ms = retention_ms
+        self._trial_at = 0.0
+        """Before this moment there is no further trial write."""
 
     async def facts(self, *, recounted: int, differences: int) -> UpkeepFacts:
         """Return what upkeep has done. ``recounted`` and ``differences`` are this server's own counts."""
@@ -83,7 +88,11 @@ class UpkeepStore(Noun):
 
         After a refusal for a full disk a trial write has to succeed, too. Raises StoreUnreachable.
         """
-        await self._write(_fill_probe if self._database.refusing else _any_read)
+        if not self._database.refusing:
+            await self._write(_any_read)
+        elif (now := time.monotonic()) >= self._trial_at:
+            self._trial_at = now + TRIAL_SECONDS
+            await self._write(_fill_probe)
         if self._database.refusing:
             raise StoreUnreachable("the disk was full a moment ago")
 

@@ -58,7 +58,7 @@ class FileWriter:
     def open(self, connection: apsw.Connection) -> None:
         """Write with this connection."""
         self.connection = connection
-        connection.set_wal_hook(self._logged)  # replaces the automatic checkpoint: see _checkpoint
+        connection.set_wal_hook(self._logged)  # replaces the automatic checkpoint: see _shorten_log
 
     def close(self) -> None:
         """Copy the log into the file and close."""
@@ -86,10 +86,12 @@ class FileWriter:
                 self.break_off(error)
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+            if isinstance(error, apsw.FullError):
+                self._copy_log()
             raise
         if self._log_pages:
             self.full.succeed()
-        self._checkpoint()
+        self._shorten_log()
         return [answers[id(request)] for request in requests], effects
 
     def break_off(self, error: BaseException) -> None:
@@ -118,13 +120,15 @@ class FileWriter:
         self._log_pages = pages
         return apsw.SQLITE_OK
 
-    def _checkpoint(self) -> None:
-        """Keep the log short. Committed transactions stay committed even if this fails."""
+    def _shorten_log(self) -> None:
+        """Copy pages of the log into the file if it is long, or each byte is needed: so its place is used again."""
         pages, self._log_pages = self._log_pages, 0
-        if pages < CHECKPOINT_PAGES:
-            return
-        now = time.monotonic()
-        waits = pages >= LOG_PAGES_MOST and now >= self._log_wait_at and not self._log_is_needed()
+        if pages >= CHECKPOINT_PAGES or self.full.going_on:
+            now = time.monotonic()
+            self._copy_log(waits=pages >= LOG_PAGES_MOST and now >= self._log_wait_at and not self._log_is_needed())
+
+    def _copy_log(self, *, waits: bool = False) -> None:
+        """Copy what no reader needs into the file. Committed transactions stay committed even if this fails."""
         try:
             if waits:
                 self.connection.set_busy_timeout(LOG_WAIT_MS)
@@ -132,7 +136,7 @@ class FileWriter:
                 mode=apsw.SQLITE_CHECKPOINT_RESTART if waits else apsw.SQLITE_CHECKPOINT_PASSIVE
             )
         except apsw.BusyError:
-            self._log_wait_at = now + 10 * LOG_WAIT_MS / 1_000
+            self._log_wait_at = time.monotonic() + 10 * LOG_WAIT_MS / 1_000
             self._release_log()
         except apsw.FullError:
             pass  # the next commit gets the same error, and reports it to its caller
