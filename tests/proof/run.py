@@ -113,6 +113,11 @@ def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = W
         "each answer comes in time, nothing acknowledged is lost, and three seconds after the return all goes on",
         ("-m", "tests.proof.operations", *(["--quick"] if quick else ["--rounds", "5"])),
     )
+    failover = Part(
+        "PostgreSQL replaced by Patroni",
+        "while nobody leads each answer comes in time, nothing acknowledged is lost, the new primary serves at once",
+        ("-m", "tests.proof.failover", "--rounds", "5"),
+    )
     clocks = Part(
         "clocks that jump, drift and stand still",
         "a wrong clock delays or repeats an attempt; it breaks no count, loses nothing, and ends no worker that renews",
@@ -189,6 +194,7 @@ def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = W
         [network],
         [disk],
         [operations],
+        [failover],
         [clocks],
         [storm],
         [deliveries],
