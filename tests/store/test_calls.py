@@ -766,6 +766,31 @@ async def test_room_of_calls_whose_time_is_over_is_refilled_by_the_claim_that_en
     assert await worker.take(5) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "starts"),
+    [({}, 2), ({"slots": 1}, 1), ({"paused": True}, 0)],
+    ids=["as before", "fewer slots", "paused"],
+)
+async def test_a_slot_of_a_call_whose_time_is_over_is_free_only_within_the_limit_of_now(
+    store: Store, clock: Clock, changes: dict[str, Any], starts: int
+) -> None:
+    """The limit was lowered, or the organization paused, after the calls took their slots.
+
+    Found by the simulation.
+    """
+    organization, server, worker = await an_organization(store, slots=2), await a_server(store), await a_worker(store)
+    for _ in range(2):
+        await store.calls.begin(a_call(organization, server))
+    await submitted(store, organization, *[a_task() for _ in range(3)])
+    await store.organizations.change(organization.name, changes=OrganizationChange(**changes), actor=ACTOR)
+    clock.at += CALL_MS
+
+    leases = await worker.take(5)
+
+    assert len(leases) == starts
+    assert (await _slots(store, organization))[1:] == (starts, starts)
+
+
 async def test_room_of_a_call_whose_time_is_over_is_announced(store: Store, clock: Clock) -> None:
     """The claim that ends it may itself have no place left for whoever waits for that room."""
     server, worker, heard = await a_server(store), await a_worker(store), list[frozenset[str]]()

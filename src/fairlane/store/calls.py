@@ -253,7 +253,9 @@ def take_calls(
             locked[organization_id].doubted = True  # it counts calls that do not exist
     yield from _finish(transaction, late, {})
     leases = yield from _start(transaction, chosen, one)
-    return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0}, ended)
+    # The slot of a call that ran out of time may be one too many: the limit was lowered, or the organization is paused.
+    free = {one: min(count, locked[one].slots_free()) for one, count in left.items()}
+    return Taken(leases, {one: count for one, count in free.items() if count > 0}, ended)
 
 
 def _start(transaction: Transaction, chosen: Sequence[Named], one: Exchange) -> Operation[list[Lease]]:
