@@ -174,6 +174,29 @@ async def test_a_clock_that_went_back_while_no_server_ran_keeps_no_dead_worker(
     assert await sweep(store) == 1
 
 
+async def test_a_server_that_starts_leaves_alone_what_began_after_the_clock_was_set(
+    database: Database, clock: Clock
+) -> None:
+    """Another server may give a lease before either notices the step: moved, it would count as overdue at once.
+
+    Found by the simulation.
+    """
+    store = database.store
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization)
+    for _ in range(2):
+        await store.jumps.follow(lambda: 0)
+    clock.advance(-3_600)
+    lease = await worker.take_one()
+
+    worker.store = store = await database.reopen()
+    clock.advance(1)
+    assert await store.jumps.follow(lambda: 0) == -3_599_000
+
+    assert await sweep(store) == 0
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
+
+
 async def test_a_clock_that_went_on_while_no_server_ran_is_not_judged(database: Database, clock: Clock) -> None:
     """Time that passed cannot be told from a step forward, nor a moment from a step back."""
     await database.store.jumps.follow(lambda: 0)

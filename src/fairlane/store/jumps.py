@@ -13,6 +13,9 @@ from fairlane.store.noun import Noun, Shared
 from fairlane.store.statements import Operation, Row, only, run
 from fairlane.store.transaction import Transaction
 
+UNSEEN_MS = 60_000
+"""How long other servers may have worked with a clock that was set before a server that starts notices it."""
+
 
 class Reading(Struct, frozen=True):
     """What one pass of one server read."""
@@ -90,8 +93,9 @@ def _follow(
         # Sessions come before organizations, as in an exchange.
         yield from run("extend_sessions", now=now)
         yield from run("lock_every_organization")
-        # The clock that was set shows no earlier moment than this.
-        since = max(last.now if last else 0, even_until) + jumped
+        # The clock that was set shows no earlier moment than this. A server that starts does not know how long ago that
+        # was, and others may have given leases since: to move one of those would end it, to leave one behind does not.
+        since = max(last.now, even_until) + jumped if last else now - UNSEEN_MS
         yield from run("move_leases", moved_ms=jumped, since=since, now=now)
         yield from run("move_pauses", moved_ms=jumped)
         yield from run("move_calls", moved_ms=jumped, since=since, now=now)
