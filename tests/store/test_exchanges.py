@@ -7,7 +7,7 @@ from fairlane.errors import SessionGone
 from fairlane.model.leases import LossReason, Report, ReportVerdict
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
-from tests.builders import AGAIN, DONE, RETURNED, a_task, a_worker, an_organization, ids, state, submitted
+from tests.builders import AGAIN, DONE, PAGE, RETURNED, a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database, in_one_commit
 
 
@@ -36,6 +36,25 @@ async def test_the_same_exchange_yields_the_same_leases_after_a_restart(database
         lease.id for lease in first.leases
     }
     assert (await store.tasks.status(organization.id)).processing == 2
+
+
+@pytest.mark.parametrize(("late", "left_ms"), [(2.0, 58_000), (99.0, 1)])
+async def test_a_lease_that_is_sent_again_has_what_is_left_of_its_time(
+    store: Store, clock: Clock, late: float, left_ms: int
+) -> None:
+    """Its deadline stays: with the whole time again, the attempt would go on after the server ended it.
+
+    Found by the simulation.
+    """
+    organization, worker = await an_organization(store), await a_worker(store, [PAGE])
+    await submitted(store, organization, a_task(PAGE))
+    (lease,) = (await worker.exchange(places=1, exchange="e")).leases
+    clock.advance(late)
+
+    (again,) = (await worker.exchange(places=1, exchange="e")).leases
+
+    assert (lease.timeout_ms, again.timeout_ms) == (60_000, left_ms)
+    assert again.started_at == lease.started_at
 
 
 async def test_the_span_that_submitted_a_task_reaches_every_attempt(database: Database) -> None:

@@ -153,7 +153,10 @@ def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operati
         if verdict is ReportVerdict.ACCEPTED
     }
     again = [(row.organization_id, row.task_id, row.id) for row in yielded.rows if row.id not in settled]
-    answered = _answered((yield from rows_if("find_yielded", again, into=YieldedRow, leases=again)))
+    if again and not transaction.now:
+        yield from transaction.read_clock()
+    found = yield from rows_if("find_yielded", again, into=YieldedRow, leases=again)
+    answered = _answered(found, transaction.now)
     replies: list[ExchangeReply | Refusal] = []
     position = 0
     for one in exchanges:
@@ -177,8 +180,10 @@ def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operati
     return replies
 
 
-def _answered(yielded: Sequence[YieldedRow]) -> dict[tuple[str, str], list[Lease]]:
-    """Return the leases that were handed out before, by session and exchange."""
+def _answered(yielded: Sequence[YieldedRow], now: int) -> dict[tuple[str, str], list[Lease]]:
+    """Return the leases that were handed out before, by session and exchange. Each has what is left of its time: its
+    deadline stays, so that the attempt does not go on after the server ended it.
+    """
     answered: dict[tuple[str, str], list[Lease]] = {}
     for row in yielded:
         answered.setdefault((row.session_id, row.exchange_id), []).append(
@@ -190,7 +195,7 @@ def _answered(yielded: Sequence[YieldedRow]) -> dict[tuple[str, str], list[Lease
                 task_type=row.task_type,
                 attempt=row.attempt,
                 attempts=row.attempts,
-                timeout_ms=row.timeout_ms,
+                timeout_ms=max(1, row.timeout_ms - max(0, now - row.started_at)),
                 started_at=row.started_at,
                 payload=row.payload,
                 call=row.kind == CALL,
