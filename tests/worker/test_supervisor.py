@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fairlane.protocol import Register, Registered
 from fairlane.worker.supervisor import Supervisor
-from tests.worker.conftest import APPS, eventually
+from tests.worker.conftest import APPS, a_server, a_supervisor, eventually
 from tests.worker.fake_server import FakeServer
 
 
@@ -489,3 +490,33 @@ async def test_stop_kills_at_once(server: FakeServer, supervisor: Supervisor, tm
 
     assert not is_alive(pid)
     assert [ending.reason for _, ending in server.ended] == ["lost"]
+
+
+class LateServer(FakeServer):
+    """Its answer to a registration comes late by the clock of this process."""
+
+    late_seconds = 0.0
+
+    def _register(self, registration: Register) -> Registered:
+        self.late_seconds = self.renew_seconds
+        return super()._register(registration)
+
+
+async def test_a_session_that_was_opened_late_is_renewed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease began at the server, before the answer was here.
+
+    Found by the simulation: the session expired while its worker waited for the time of the first renewal.
+    """
+    server = LateServer(tmp_path / "worker.sock", renew_seconds=9.0)
+    loop = asyncio.get_running_loop()
+    time_of_loop = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time_of_loop() + server.late_seconds)
+    async with a_server(tmp_path, server):
+        supervisor = a_supervisor(server)
+        await supervisor.start()
+        try:
+            await eventually(lambda: server.renewals, seconds=6.0)
+        finally:
+            await supervisor.stop()

@@ -282,13 +282,13 @@ class Child:
     async def _keep_session(self, types: list[str]) -> None:
         """Register, then renew for as long as the child lives; kill the child when its session cannot be renewed."""
         try:
-            session = await self._register(types)
+            session, confirmed_at = await self._register(types)
             self.line.send(OpenSession(id=session.session))
             self.ready.set()
             logger.info("worker.ready", extra={"pid": self.pid, "session": session.session})
-            confirmed_at = self._loop.time()
             while True:
-                await asyncio.sleep(session.renew_seconds)
+                # The lease begins at the server, so a late answer to the last request leaves less of it.
+                await asyncio.sleep(max(0.0, confirmed_at + session.renew_seconds - self._loop.time()))
                 # After a stall of this loop there is always time for one more try.
                 hopeless_at = confirmed_at + session.lease_seconds * SILENCE_SHARE
                 async with asyncio.timeout_at(max(hopeless_at, self._loop.time() + session.renew_seconds / 2)):
@@ -303,7 +303,8 @@ class Child:
                 self.refused = f"the server refuses this worker: {refused}"
         self._kill()
 
-    async def _register(self, types: list[str]) -> Registered:
+    async def _register(self, types: list[str]) -> tuple[Registered, float]:
+        """Send a registration until it is answered; return the session, and when the answered one was sent."""
         name = f"{socket.gethostname()}/{self.pid}"
         options = self._options
         # Since this child has started, no report is written: those up to this number are out of date.
@@ -320,9 +321,10 @@ class Child:
         )
         pausing, said = pauses(*REGISTER_SECONDS), set[str]()
         while True:
+            sent_at = self._loop.time()
             try:
                 self._session = await self._server.register(registration)
-                return self._session
+                return self._session, sent_at
             except ServerSilent as silence:
                 cause = str(silence)
                 if cause not in said:  # Logged once, however long no server answers, and whichever of them is asked.
