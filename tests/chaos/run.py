@@ -26,7 +26,7 @@ from tests.chaos.customers import Customer, Ledger
 from tests.chaos.kills import Kills, Operator, kill
 from tests.chaos.parties import Installation
 from tests.chaos.receiver import Receiver
-from tests.chaos.witness import DELIVERIES, KEYS, LIVE, OUTCOMES, TOTALS, UNSENT, Witness
+from tests.chaos.witness import DELIVERIES, KEYS, LIVE, OUTCOMES, TOTALS, UNSENT, Witness, run_down
 from tests.cluster import join
 
 ORGANIZATIONS = 20
@@ -34,8 +34,9 @@ CHANGING = 5
 """Organizations whose slots change during the run."""
 CUSTOMERS = 6
 DRAIN_SECONDS = 120.0
+"""For how long the drain may get no shorter. A long run leaves tens of thousands of tasks."""
 SENT_SECONDS = 120.0
-"""How long the last messages may take: the claim of a server that was killed while it sent runs out after 40 s."""
+"""The same for the last messages: the claim of a server that was killed while it sent runs out after 40 s."""
 SAMPLES_LEAST = 1_000
 CHILD_FREE_SECONDS = 1.0
 HOST_FREE_SECONDS = 3.0 + 1.0 + 1.0
@@ -74,16 +75,14 @@ def _made(client: httpx2.Client, path: str, **body: Any) -> Any:
 def drain(witness: Witness) -> tuple[float, tuple[int, int, int]]:
     """Wait until nothing is queued or runs; return the seconds it took, and what is left."""
     began = time.monotonic()
-    while any(left := witness.left()) and time.monotonic() < began + DRAIN_SECONDS:
-        time.sleep(0.2)
-    return time.monotonic() - began, left
+    run_down(lambda: sum(witness.left()), DRAIN_SECONDS)
+    return time.monotonic() - began, witness.left()
 
 
 def send_all(witness: Witness) -> float:
     """Wait until no message is owed; return the seconds it took."""
     began = time.monotonic()
-    while witness.ask(UNSENT)[0][0] and time.monotonic() < began + SENT_SECONDS:
-        time.sleep(0.2)
+    run_down(lambda: witness.ask(UNSENT)[0][0], SENT_SECONDS)
     return time.monotonic() - began
 
 

@@ -40,6 +40,17 @@ LIVE = "SELECT count(*) FROM session WHERE dead = 0 AND places > 0"
 HELD_BY = "SELECT count(*) FROM lease AS l JOIN session AS s ON s.id = l.session_id WHERE s.name = '{name}'"
 
 
+def run_down(left: Callable[[], int], seconds: float) -> int:
+    """Wait until nothing is left, or it did not get less for this long; return what is left."""
+    least, give_up_at = left(), time.monotonic() + seconds
+    while least and time.monotonic() < give_up_at:
+        time.sleep(0.2)
+        now = left()
+        if now < least:
+            least, give_up_at = now, time.monotonic() + seconds
+    return least
+
+
 class Unreachable(Exception):
     """The database did not answer."""
 

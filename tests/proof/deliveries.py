@@ -24,9 +24,10 @@ import httpx2
 import trustme
 
 from fairlane.client import WebhookInvalid, verify
+from fairlane.model.webhooks import INTERRUPTED
 from tests.api.house import NO_TLS
 from tests.chaos.parties import Installation, installed
-from tests.chaos.witness import Witness
+from tests.chaos.witness import Witness, run_down
 from tests.proof.receiver import Manner, Receiver
 from tests.proof.run import SLOW, worst
 
@@ -37,7 +38,8 @@ BAD_TRIES = 2
 """How many tries of each message a receiver answers badly."""
 KILL_SECONDS = (4.0, 8.0)
 DRAIN_SECONDS = 150.0
-"""The claim of a server that was killed while it sent runs out after half a minute."""
+"""For how long the messages that are left may get no fewer. The claim of a server that was killed while it sent runs
+out after half a minute."""
 DELAY_SECONDS = 1.0
 """How late the message to a good receiver may be because of others."""
 EARLY = 0.9
@@ -104,10 +106,7 @@ class Run:
         self._installation.start()
         self._installation.await_ready()
         witness = Witness(self._installation.database)
-        give_up_at = time.monotonic() + DRAIN_SECONDS
-        while (left := witness.ask(UNSENT)[0][0]) and time.monotonic() < give_up_at:
-            time.sleep(0.2)
-        if left:
+        if left := run_down(lambda: witness.ask(UNSENT)[0][0], DRAIN_SECONDS):
             self.problems.append(f"{left} messages were neither delivered nor given up")
 
     def _kill(self) -> None:
@@ -156,7 +155,7 @@ class Run:
         """Compare what came with the rows; return lines for the table."""
         witness = Witness(self._installation.database)
         rows = {task_id: rest for task_id, *rest in witness.ask(DELIVERIES)}
-        recorded = Counter(delivery_id for delivery_id, _, _ in witness.ask(RECORDED))
+        recorded = Counter(delivery_id for delivery_id, _, error in witness.ask(RECORDED) if error != INTERRUPTED)
         finished = dict(witness.ask(OUTCOMES))
         lines, delays = [], []
         for name, receiver in self.receivers.items():
